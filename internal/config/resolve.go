@@ -1,0 +1,241 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"postbag/internal/auth"
+	"postbag/internal/mail"
+)
+
+// MaxConnections is the largest number of connections that can be asked for.
+// No provider allows more to one account.
+const MaxConnections = 32
+
+// layouts are the ways to lay mailboxes out in a Maildir tree.
+var layouts = []string{"verbatim", "maildir++", "flat"}
+
+// ParseLayout checks the name of a Maildir layout.
+func ParseLayout(name string) (string, error) {
+	for _, l := range layouts {
+		if strings.EqualFold(l, name) {
+			return l, nil
+		}
+	}
+	return "", usage("layout", "one of "+strings.Join(layouts, ", "), "unknown layout %q", name)
+}
+
+// resolve checks and expands what the file says about one account. Errors name
+// the key.
+func (a *account) resolve(base string, env Environment) (*Account, error) {
+	out := &Account{AllowPlaintext: a.AllowPlaintext, Mirror: a.Mirror, Mailboxes: a.Mailboxes,
+		NoCompress: a.Compress != nil && !*a.Compress}
+	var first error
+	// set runs one parser, unless the key is absent or an earlier one failed.
+	set := func(key, value string, parse func() error) {
+		if first != nil || value == "" {
+			return
+		}
+		if err := parse(); err != nil {
+			first = atKey(key, err)
+		}
+	}
+	path := func(key, value string, to *string) {
+		set(key, value, func() (err error) { *to, err = expand(value, base, env); return })
+	}
+	set("server", a.Server, func() (err error) { out.Server, err = ParseServer(a.Server); return })
+	set("user", a.User, func() error { return out.setUser(a.User) })
+	path("maildir", a.Maildir, &out.Maildir)
+	path("state", a.State, &out.State)
+	path("tls_ca", a.TLSCA, &out.TLSCA)
+	set("layout", a.Layout, func() (err error) { out.Layout, err = ParseLayout(a.Layout); return })
+	set("auth", a.Auth, func() (err error) { out.Auth, err = auth.ParseMechanism(a.Auth); return })
+	set("keep_deleted", a.KeepDeleted, func() (err error) { out.KeepDeleted, err = ParseAge(a.KeepDeleted); return })
+	set("since", a.Since, func() (err error) { out.Since, err = ParseDate(a.Since); return })
+	set("before", a.Before, func() (err error) { out.Before, err = ParseDate(a.Before); return })
+	set("larger", a.Larger, func() (err error) { out.Larger, err = ParseSize(a.Larger); return })
+	set("smaller", a.Smaller, func() (err error) { out.Smaller, err = ParseSize(a.Smaller); return })
+	set("limit_rate", a.LimitRate, func() (err error) { out.LimitRate, err = ParseRate(a.LimitRate); return })
+	if first != nil {
+		return nil, first
+	}
+	if err := a.resolveMixed(out, base, env); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// resolveMixed does the keys that are not plain texts.
+func (a *account) resolveMixed(out *Account, base string, env Environment) (err error) {
+	if a.Server == "" {
+		return atKey("server", usage("", `server = "imaps://imap.example.org"`, "is missing"))
+	}
+	if out.Tunnel, err = command(a.Tunnel, env); err != nil {
+		return atKey("tunnel", err)
+	}
+	if out.Server.User == "" && out.Tunnel == nil {
+		return atKey("user", usage("", `user = "me@example.org"`, "is missing"))
+	}
+	if a.Connections != nil {
+		if out.Connections, err = CheckConnections(*a.Connections); err != nil {
+			return atKey("connections", err)
+		}
+	}
+	if _, err := ParsePatterns(a.Mailboxes); err != nil {
+		return atKey("mailboxes", err)
+	}
+	pins, err := textOrList(a.TLSPin)
+	if err != nil {
+		return atKey("tls_pin", err)
+	}
+	for _, text := range pins {
+		pin, err := ParsePin(text)
+		if err != nil {
+			return atKey("tls_pin", err)
+		}
+		out.TLSPins = append(out.TLSPins, pin)
+	}
+	if a.MaxDelete != nil {
+		if out.MaxDelete, err = ParseBound(fmt.Sprint(a.MaxDelete)); err != nil {
+			return atKey("max_delete", err)
+		}
+	}
+	if out.AllowPlaintext && out.Server.Scheme == "imaps" {
+		return atKey("allow_plaintext", usage("", "write imap:// for a server without TLS", "does not go with imaps://"))
+	}
+	if a.Password != nil {
+		if out.Password, err = a.Password.resolve(base, env); err != nil {
+			return atKey("password", err)
+		}
+	}
+	return nil
+}
+
+// setUser puts user where the address left it open.
+func (a *Account) setUser(user string) error {
+	if a.Server.User != "" && a.Server.User != user {
+		return usage("", "", "is %q, and server says %q", user, a.Server.User)
+	}
+	if err := checkUser(user); err != nil {
+		return err
+	}
+	a.Server.User = user
+	return nil
+}
+
+func (p *password) resolve(base string, env Environment) (auth.Source, error) {
+	argv, err := command(p.Command, env)
+	if err != nil {
+		return auth.Source{}, err
+	}
+	src := auth.Source{Command: argv, Env: p.Env, Value: p.Value}
+	if p.File != "" {
+		if src.File, err = expand(p.File, base, env); err != nil {
+			return auth.Source{}, err
+		}
+	}
+	n := 0
+	for _, set := range []bool{argv != nil, p.File != "", p.Env != "", !p.Value.IsZero(), p.Prompt} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return auth.Source{}, usage("", `such as { command = ["pass", "show", "mail"] }`,
+			"takes exactly one of command, file, env, value and prompt")
+	}
+	return src, nil
+}
+
+// atKey puts the name of a key before an error.
+func atKey(key string, err error) error {
+	e := *mail.AsError(err)
+	e.Op = key
+	return &e
+}
+
+func textOrList(v any) ([]string, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		return []string{v}, nil
+	case []any:
+		var list []string
+		for _, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return nil, usage("", "", "a list of texts is wanted")
+			}
+			list = append(list, text)
+		}
+		return list, nil
+	}
+	return nil, usage("", "", "a text or a list of texts is wanted")
+}
+
+// command is an argv, given as a list or as a command line.
+func command(v any, env Environment) ([]string, error) {
+	if line, ok := v.(string); ok {
+		return SplitCommand(line, env)
+	}
+	argv, err := textOrList(v)
+	if err != nil {
+		return nil, err
+	}
+	if v != nil && (len(argv) == 0 || argv[0] == "") {
+		return nil, usage("", "", "names no program")
+	}
+	return expandWords(argv, env), nil
+}
+
+// SplitCommand is auth.SplitCommand, with "~/" at the start of a word made the
+// home directory.
+func SplitCommand(line string, env Environment) ([]string, error) {
+	argv, err := auth.SplitCommand(line)
+	return expandWords(argv, env), err
+}
+
+func expandWords(words []string, env Environment) []string {
+	for i, w := range words {
+		if rest, ok := strings.CutPrefix(w, "~/"); ok && env.Home != "" {
+			words[i] = filepath.Join(env.Home, rest)
+		}
+	}
+	return words
+}
+
+// ExpandPath makes a path absolute: "~" and $HOME are the home directory, and a
+// relative path starts at base.
+func ExpandPath(path, base string, env Environment) (string, error) {
+	return expand(path, base, env)
+}
+
+func expand(path, base string, env Environment) (string, error) {
+	if strings.ContainsRune(path, 0) {
+		return "", usage("path", "", "holds a NUL")
+	}
+	for _, prefix := range []string{"~", "$HOME", "${HOME}"} {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if !ok || rest != "" && !strings.HasPrefix(rest, "/") && !strings.HasPrefix(rest, string(filepath.Separator)) {
+			continue
+		}
+		if env.Home == "" {
+			return "", usage("path "+path, "set HOME", "there is no home directory")
+		}
+		return filepath.Join(env.Home, rest), nil
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path), nil
+	}
+	return filepath.Join(base, path), nil
+}
+
+// CheckConnections checks a number of connections.
+func CheckConnections(n int) (int, error) {
+	if n < 1 || n > MaxConnections {
+		return 0, usage("connections", "", "%d is not between 1 and %d", n, MaxConnections)
+	}
+	return n, nil
+}
