@@ -94,6 +94,7 @@ func (r *Row) Alone(s Side) bool {
 // hangs on a row, and goes with it.
 type Problem struct {
 	Row    int64 // the row's ID
+	Of     *Row  // when set in a Tx: the row, among the Tx's, whose ID this is about
 	Side   Side  // the side that failed
 	Kind   mail.Kind
 	Reason string // without message content; may hold text of a server
