@@ -1,0 +1,128 @@
+// Package progress shows a run that is going on: one bar with messages, octets,
+// rate and the time that is left on a terminal, and single lines for the
+// verbose. It writes to stderr only, and nothing at all unless it is told that
+// somebody looks.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// interval is the time between two drawings of the bar.
+const interval = 100 * time.Millisecond
+
+// clearLine brings the cursor to the start of the line and empties it.
+const clearLine = "\r\x1b[K"
+
+// Options say what is shown, and where.
+type Options struct {
+	Out     io.Writer
+	Bar     bool // Out is a terminal, and the user wants to see the bar
+	Verbose bool // show the lines of Note
+	// Escape makes a text fit to be shown: names of mailboxes come from servers.
+	Escape func(string) string
+	Width  func() int // columns of the terminal; 80 when nil or without an answer
+	Now    func() time.Time
+}
+
+// Display is what a run tells of itself. Its methods may be called from several
+// goroutines at once.
+type Display struct {
+	o Options
+
+	mu       sync.Mutex
+	bar      *progressbar.ProgressBar
+	messages [2]int // done, expected
+	bytes    [2]int64
+	drawn    time.Time
+	visible  bool
+}
+
+// New makes a Display. It shows nothing before the first message is done.
+func New(o Options) *Display { return &Display{o: o} }
+
+// Expect adds to what is to be done.
+func (d *Display) Expect(messages int, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.messages[1] += messages
+	d.bytes[1] += max(bytes, 0)
+}
+
+// Done adds to what has been done.
+func (d *Display) Done(messages int, bytes int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.messages[0] += messages
+	d.bytes[0] += max(bytes, 0)
+	if d.o.Bar && d.o.Now().Sub(d.drawn) >= interval {
+		d.draw()
+	}
+}
+
+// Note shows one line to the verbose.
+func (d *Display) Note(format string, args ...any) {
+	if !d.o.Verbose {
+		return
+	}
+	line := d.o.Escape(fmt.Sprintf(format, args...))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again := d.visible
+	d.clear()
+	fmt.Fprintln(d.o.Out, line)
+	if again {
+		d.draw()
+	}
+}
+
+// Close takes the bar away. Nothing is drawn afterwards unless Done is called
+// again.
+func (d *Display) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clear()
+}
+
+func (d *Display) clear() {
+	if d.visible {
+		io.WriteString(d.o.Out, clearLine)
+		d.visible = false
+	}
+}
+
+// draw shows the bar as of now. The library renders; the line is written here,
+// cut to the terminal, so that it never wraps and can always be taken away.
+func (d *Display) draw() {
+	if d.bar == nil {
+		d.bar = progressbar.NewOptions64(1,
+			progressbar.OptionSetWriter(io.Discard),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetWidth(20),
+		)
+	}
+	// The library's bar ends for good when it is full; more may be found to do.
+	d.bar.ChangeMax64(max(d.bytes[0]+1, d.bytes[1]))
+	d.bar.Describe(fmt.Sprintf("%d/%d messages", d.messages[0], max(d.messages[0], d.messages[1])))
+	_ = d.bar.Set64(d.bytes[0]) // its only error is that of a full bar
+	width := 0
+	if d.o.Width != nil {
+		width = d.o.Width()
+	}
+	if width <= 0 {
+		width = 80
+	}
+	line := []rune(strings.TrimSpace(strings.ReplaceAll(d.bar.String(), "\r", "")))
+	if len(line) >= width {
+		line = line[:width-1]
+	}
+	io.WriteString(d.o.Out, clearLine+string(line))
+	d.drawn, d.visible = d.o.Now(), true
+}
