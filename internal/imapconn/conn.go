@@ -2,144 +2,148 @@ package imapconn
 
 import (
 	"context"
-	"errors"
-	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
-
-	"postbag/internal/mail"
 )
 
-// Conn is one connection, logged in.
-type Conn struct{}
+// Conn is one connection, logged in. Its methods are called by one goroutine at
+// a time, but Err, Close and Abort by any. After an error of ScopeAccount, and
+// after any that says that the connection was lost, it is dead: Err tells.
+type Conn struct {
+	wire   *wire
+	client *imapclient.Client
+	tunnel *tunnel // nil without one
+	caps   map[string]bool
 
-var errSkeleton = errors.New("skeleton")
+	// The answers to ID and ENABLE may still be on their way when Dial returns:
+	// that saves a round trip.
+	id       *command
+	serverID map[string]string
+	enable   *command
+	enabled  map[string]bool
 
-// Dial connects and logs in.
-func Dial(ctx context.Context, cfg Config) (*Conn, error) { return nil, errSkeleton }
+	selected bool // a mailbox is open
+	readOnly bool // for reading only
 
-// Has reports whether the server has a capability.
-func (c *Conn) Has(capability string) bool { return false }
-
-// Enabled reports whether ENABLE was answered for ext.
-func (c *Conn) Enabled(ext string) bool { return false }
-
-// Caps are the capabilities.
-func (c *Conn) Caps() []string { return nil }
-
-// ServerID is the reply to ID.
-func (c *Conn) ServerID() map[string]string { return nil }
-
-// Client is the library.
-func (c *Conn) Client() *imapclient.Client { return nil }
-
-// Err says why the connection is dead.
-func (c *Conn) Err() error { return errSkeleton }
-
-// Close ends the connection.
-func (c *Conn) Close() error { return nil }
-
-// Abort closes it now.
-func (c *Conn) Abort() {}
-
-// Command runs a command.
-func (c *Conn) Command(ctx context.Context, on func(Response) error, parts ...Part) (*Status, error) {
-	return nil, errSkeleton
+	closing sync.Once
 }
 
-// Items says what FetchList asks for.
-type Items uint16
+// Has reports whether the server has a capability (in any case) that
+// Config.NoCaps does not name. These are the capabilities after login.
+func (c *Conn) Has(capability string) bool { return c.caps[strings.ToUpper(capability)] }
 
-// The items.
-const (
-	Flags Items = 1 << iota
-	Size
-	Date
-	ModSeq
-	EmailID
-	GmailMsgID
-	GmailLabels
-	HeaderMessageID
-)
+// Caps are the capabilities that Has answers for, sorted.
+func (c *Conn) Caps() []string { return slices.Sorted(maps.Keys(c.caps)) }
 
-// Item is one message of FetchList.
-type Item struct {
-	UID         uint32
-	Flags       mail.Flags
-	HasFlags    bool
-	ModSeq      uint64
-	Size        int64     // -1 when absent
-	Date        time.Time // zero when absent or unusable
-	EmailID     string
-	GmailLabels []string
-	MessageID   mail.MessageID
-	HasHeader   bool
+// Enabled reports whether the server has enabled an extension (RFC 5161). It may
+// wait for the server's word.
+func (c *Conn) Enabled(ext string) bool {
+	c.settled(c.enable)
+	return c.enabled[strings.ToUpper(ext)]
 }
 
-// FetchList lists.
-func (c *Conn) FetchList(ctx context.Context, set UIDSet, items Items, changedSince uint64, vanished bool, fn func(Item) error, gone func(lo, hi uint32) error) error {
-	return errSkeleton
+// ServerID is the server's reply to ID, its names in lower case; nil when there
+// was none. It may wait for it.
+func (c *Conn) ServerID() map[string]string {
+	c.settled(c.id)
+	return c.serverID
 }
 
-// FetchBodies streams bodies.
-func (c *Conn) FetchBodies(ctx context.Context, set UIDSet, fn func(item Item, size int64, body io.Reader) error) error {
-	return errSkeleton
+// settled waits for a command of the start, if there is one. Its failure is no
+// failure of the connection; a dead connection tells with the next command.
+func (c *Conn) settled(cmd *command) {
+	if cmd != nil {
+		_, _, _ = c.wire.await(cmd, false)
+	}
 }
 
-// Selected is the answer to SELECT.
-type Selected struct {
-	Name           string
-	UIDValidity    uint32
-	UIDNext        uint32
-	Exists         uint32
-	HighestModSeq  uint64
-	ReadOnly       bool
-	PermanentFlags mail.Flags
-	PermanentAny   bool
-	HasPermanent   bool
-	MailboxID      string
-	NoModSeq       bool
+// Client is the library on the same connection, for commands that this package
+// has not. It sees responses only while a command of its own is on its way; it
+// does not know which mailbox is open, and must not be closed.
+func (c *Conn) Client() *imapclient.Client { return c.client }
+
+// Err is why the connection is dead, nil while it lives. It is a *mail.Error.
+func (c *Conn) Err() error {
+	if err := c.wire.Err(); err != nil {
+		return lostError("", err)
+	}
+	return nil
 }
 
-// Select opens a mailbox.
-func (c *Conn) Select(ctx context.Context, mbox []byte, readOnly bool) (Selected, error) {
-	return Selected{}, errSkeleton
+// closeWait bounds each step of Close.
+const closeWait = time.Second
+
+// Close ends the connection: with LOGOUT when no command is on its way, else
+// without. It waits for a peer no longer than closeWait, and for nothing the
+// second time. What is on its way fails.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		w := c.wire
+		w.mu.Lock()
+		idle := w.busy == 0 && w.err == nil
+		w.mu.Unlock()
+		if idle {
+			c.logout()
+		}
+		if c.tunnel != nil && idle {
+			c.tunnel.hangUp(closeWait)
+		}
+		w.fail(errClosed)
+		timer := time.NewTimer(closeWait)
+		defer timer.Stop()
+		select {
+		case <-c.client.Closed():
+		case <-timer.C: // its goroutine ends when whoever reads a body lets it
+		}
+	})
+	return nil
 }
 
-// Unselect closes it.
-func (c *Conn) Unselect(ctx context.Context) error { return errSkeleton }
-
-// Search is UID SEARCH.
-func (c *Conn) Search(ctx context.Context, criteria string) (UIDSet, error) {
-	return UIDSet{}, errSkeleton
+// logout says LOGOUT, and does not stay for the answer.
+func (c *Conn) logout() {
+	w := c.wire
+	select {
+	case w.turn <- struct{}{}:
+	default:
+		return
+	}
+	defer w.giveTurn()
+	w.meter.finishBy(closeWait)
+	w.trace.line("C", []byte("P0 LOGOUT"))
+	if _, err := w.dst.WriteString("P0 LOGOUT\r\n"); err == nil {
+		_ = w.flush() // a courtesy
+	}
 }
 
-// IsNIL reports whether the token is the atom NIL.
-func (t Token) IsNIL() bool { return false }
+// Abort closes the network connection now. Whatever waits for it fails.
+func (c *Conn) Abort() { c.wire.fail(errAborted) }
 
-// Is compares.
-func (t Token) Is(word string) bool { return false }
-
-// Text is the content.
-func (t Token) Text() string { return "" }
-
-// Uint64 parses.
-func (t Token) Uint64() (uint64, bool) { return 0, false }
-
-// Uint32 parses.
-func (t Token) Uint32() (uint32, bool) { return 0, false }
-
-// Mailbox is one LIST response.
-type Mailbox struct {
-	Attrs    []string
-	Delim    string
-	Name     []byte
-	Extended []Token
+// greet starts the library on the connection, which is past login: it is shown a
+// greeting that says so.
+func (c *Conn) greet(ctx context.Context) error {
+	w := c.wire
+	w.out = append(w.out[:0], "* PREAUTH [CAPABILITY"...)
+	for _, name := range c.Caps() {
+		// With IMAP4rev2 among the capabilities, the library sends UTF-8 before
+		// it is enabled.
+		if libraryAtom([]byte(name)) && (name != "IMAP4REV2" || !c.caps["IMAP4REV1"]) {
+			w.out = append(append(w.out, ' '), name...)
+		}
+	}
+	w.out = append(w.out, "] ready\r\n"...)
+	w.solo = false
+	c.client = imapclient.New(w, nil)
+	if err := c.client.WaitGreeting(); err != nil {
+		if why := w.Err(); why != nil {
+			err = why
+		}
+		w.fail(err)
+		return lostError("connect", err)
+	}
+	return ctx.Err()
 }
-
-// ParseList parses a LIST response.
-func ParseList(r Response) (Mailbox, bool) { return Mailbox{}, false }
-
-// String is the status.
-func (s Status) String() string { return s.Type }
