@@ -1,0 +1,266 @@
+package sync
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// nothing is the Known of a mailbox that the state has never seen.
+type nothing struct{}
+
+func (nothing) Count() int { return 0 }
+func (nothing) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
+	return nil
+}
+
+func (r *run) knownOf(b *box, s state.Side) mail.Known {
+	if b.rec.ID <= 0 {
+		return nothing{}
+	}
+	return r.Journal.Known(b.rec.ID, s)
+}
+
+// look asks the sides of a box what happened, and finds out enough about what is
+// new to tell what is one message.
+func (r *run) look(ctx context.Context, b *box, limit int) error {
+	var open [2]mail.Mailbox
+	defer func() {
+		for _, mb := range open {
+			if mb != nil {
+				mb.Close()
+			}
+		}
+	}()
+	for _, s := range []state.Side{state.B, state.A} {
+		if b.info[s] == nil || !b.look[s] && len(b.retry) == 0 {
+			continue
+		}
+		mb, err := r.open(ctx, b, s)
+		if err != nil {
+			return err
+		}
+		open[s] = mb
+		if err := r.checkValidity(ctx, b, s, mb.Info().Validity); err != nil {
+			return err
+		}
+		if !b.look[s] {
+			continue
+		}
+		if b.rec.Cursor[s] == "" && b.info[1-s] != nil {
+			b.trust = max(b.trust, b.adopting())
+		}
+		if err := r.changes(ctx, b, s, mb, limit); err != nil {
+			return err
+		}
+	}
+	if err := r.touched(ctx, b); err != nil {
+		return err
+	}
+	return r.identify(ctx, b, open)
+}
+
+// adopting is the trust for a mailbox that is listed from the beginning: one
+// that the state has never seen was filled by somebody else.
+func (b *box) adopting() Trust {
+	if b.held[0] > 0 || b.held[1] > 0 {
+		return TrustDate
+	}
+	return TrustID
+}
+
+// checkValidity voids the refs of a side when its validity changed.
+func (r *run) checkValidity(ctx context.Context, b *box, s state.Side, validity string) error {
+	if b.rec.Validity[s] == validity && validity != "" {
+		return nil
+	}
+	if r.DryRun {
+		if b.rec.Validity[s] != "" {
+			return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindOther, Mailbox: b.name(), Err: errVoid,
+				Hint: "a run without --dry-run matches its messages by content; nothing is deleted"}
+		}
+		return nil
+	}
+	if b.held[s] == 0 && b.rec.Cursor[s] == "" && b.rec.Validity[s] == "" {
+		// On record before any row is, or a crash would make the rows look void.
+		b.rec.Validity[s] = validity
+		return r.save(ctx, b)
+	}
+	return r.void(ctx, b, s, validity)
+}
+
+// changes takes one delta of a side. Messages that have a row are taken out of
+// New: a store may list more than is new.
+func (r *run) changes(ctx context.Context, b *box, s state.Side, mb mail.Mailbox, limit int) error {
+	known := r.knownOf(b, s)
+	d, err := mb.Changes(ctx, b.rec.Cursor[s], known, limit)
+	if err != nil {
+		return err
+	}
+	if len(d.New) > 0 && known.Count() > 0 {
+		have := make(map[mail.Ref]bool)
+		from, to := d.New[0].Ref, d.New[len(d.New)-1].Ref
+		if err := known.Each(ctx, from, to, func(ref mail.Ref, _ mail.Flags) error {
+			have[ref] = true
+			return nil
+		}); err != nil {
+			return err
+		}
+		d.New = slices.DeleteFunc(d.New, func(m mail.Message) bool { return have[m.Ref] })
+	}
+	if d.Unsettled != "" {
+		r.rep.problem(Problem{Mailbox: b.name(), Side: s, Size: -1, Kind: mail.KindOther, Warning: true,
+			Reason: "deletions were not looked at: " + d.Unsettled, Hint: "the next run looks again"})
+	}
+	b.delta[s] = d
+	return nil
+}
+
+// touched loads the rows that the deltas name.
+func (r *run) touched(ctx context.Context, b *box) error {
+	have := make(map[int64]bool)
+	for s, d := range b.delta {
+		refs := slices.Clone(d.Gone)
+		for _, f := range d.Flags {
+			refs = append(refs, f.Ref)
+		}
+		if len(refs) == 0 || b.rec.ID <= 0 {
+			continue
+		}
+		rows, err := r.Journal.ByRef(ctx, b.rec.ID, state.Side(s), refs)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !have[row.ID] {
+				have[row.ID] = true
+				b.rows = append(b.rows, row)
+			}
+		}
+	}
+	if b.rec.ID > 0 && b.rec.Filter != r.Filter.Key() {
+		return r.refilter(ctx, b)
+	}
+	return nil
+}
+
+// refilter looks again at the messages that the last run's filter left out.
+func (r *run) refilter(ctx context.Context, b *box) error {
+	for _, s := range []state.Side{state.A, state.B} {
+		if !r.Policy.May[s.Other()].New {
+			continue
+		}
+		if err := r.aloneRows(ctx, b, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aloneRows adds the rows of one side to those that are to be copied.
+func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
+	for after := int64(0); ; {
+		rows, err := r.Journal.AloneRows(ctx, b.rec.ID, s, after, 1000)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		for _, row := range rows {
+			after = row.ID
+			if r.Filter.Pass(rowMessage(row, s)) && !slices.ContainsFunc(b.retry, func(o *state.Row) bool { return o.ID == row.ID }) {
+				b.retry = append(b.retry, row)
+			}
+		}
+	}
+}
+
+// identify describes the new messages that may be equal to something on the
+// other side, and loads the rows there that they may be equal to.
+func (r *run) identify(ctx context.Context, b *box, open [2]mail.Mailbox) error {
+	for s := range b.delta {
+		o := 1 - s
+		if b.look[s] && b.rec.Cursor[s] == "" && b.rec.ID > 0 {
+			if err := r.ghosts(ctx, b, state.Side(s)); err != nil {
+				return err
+			}
+		}
+		sizes := newSizes(b, state.Side(o))
+		if b.info[s] == nil || b.rec.ID <= 0 || len(sizes) == 0 {
+			continue
+		}
+		var err error
+		if b.alone[s], err = r.Journal.AloneBySize(ctx, b.rec.ID, state.Side(s), sizes); err != nil {
+			return err
+		}
+	}
+	in := r.input(b)
+	refs := undescribed([2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)})
+	for _, s := range []state.Side{state.B, state.A} {
+		if len(refs[s]) == 0 || b.info[s] == nil {
+			continue
+		}
+		if open[s] == nil {
+			mb, err := r.open(ctx, b, s)
+			if err != nil {
+				return err
+			}
+			open[s] = mb
+		}
+		if err := describe(ctx, b, s, open[s], refs[s]); err != nil {
+			return err
+		}
+		if s == state.B { // sizes that were not known may spare side A's descriptions
+			in = r.input(b)
+			refs = undescribed([2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)})
+		}
+	}
+	return nil
+}
+
+// newSizes are the sizes of the messages of side s that have no counterpart, and
+// -1, which stands for any, when there are any.
+func newSizes(b *box, s state.Side) []int64 {
+	sizes := make(map[int64]bool)
+	for _, m := range b.delta[s].New {
+		sizes[m.Size] = true
+	}
+	for _, row := range b.retry {
+		if row.Alone(s) {
+			sizes[row.Size] = true
+		}
+	}
+	if len(sizes) == 0 {
+		return nil
+	}
+	sizes[-1] = true
+	return slices.Sorted(maps.Keys(sizes))
+}
+
+// describe fills in what Describe finds for messages of side s, among the new
+// ones and the rows.
+func describe(ctx context.Context, b *box, s state.Side, mb mail.Mailbox, refs []mail.Ref) error {
+	byRef := make(map[mail.Ref]func(mail.Message))
+	for _, list := range [][]*state.Row{b.alone[s], b.retry} {
+		for _, row := range list {
+			if row.Alone(s) {
+				byRef[row.Ref[s]] = func(m mail.Message) {
+					row.Size, row.Ident = m.Size, joinIdentity(m.ID, row.Ident)
+					b.learned = append(b.learned, row)
+				}
+			}
+		}
+	}
+	for i := range b.delta[s].New {
+		n := &b.delta[s].New[i]
+		byRef[n.Ref] = func(m mail.Message) { n.Size, n.ID = m.Size, joinIdentity(m.ID, n.ID) }
+	}
+	slices.SortFunc(refs, mail.Ref.Compare)
+	return mb.Describe(ctx, refs, true, func(m mail.Message) error {
+		if set := byRef[m.Ref]; set != nil {
+			set(m)
+		}
+		return nil
+	})
+}

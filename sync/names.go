@@ -1,0 +1,268 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// names lists both sides, joins them with the state, and makes and renames
+// mailboxes. It decides which boxes need a look.
+func (r *run) names(ctx context.Context) error {
+	records, err := r.Journal.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	in := TreeInput{Policy: r.Policy, Records: records, Excluded: func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) }}
+	if in.Listed, err = r.list(ctx); err != nil {
+		return err
+	}
+	if err := r.emptySide(in); err != nil {
+		return err
+	}
+	joins := PlanTree(in)
+	r.rep.report.Mailboxes.Total = len(joins)
+	for i := range joins {
+		if err := r.enter(ctx, &joins[i]); err != nil {
+			return err
+		}
+	}
+	return r.vanished(ctx, in)
+}
+
+// list lists both sides at once. Mailboxes that cannot be used are reported,
+// those that are not selected left out.
+func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, err error) {
+	type answer struct {
+		side  state.Side
+		infos []mail.MailboxInfo
+		err   error
+	}
+	answers := make(chan answer)
+	for s, store := range r.store {
+		go func() {
+			infos, err := store.List(ctx)
+			answers <- answer{state.Side(s), infos, err}
+		}()
+	}
+	for range r.store {
+		a := <-answers
+		if a.err != nil && (err == nil || a.side == state.A) {
+			err = a.err
+		}
+		for _, info := range a.infos {
+			switch {
+			case !r.Match(info) || info.NoSelect:
+			case info.Err != nil:
+				r.rep.fail(info.Name, a.side, info.Err)
+			default:
+				listed[a.side] = append(listed[a.side], info)
+			}
+		}
+	}
+	return listed, err
+}
+
+// emptySide refuses to go on when a side that held mailboxes lists none at all:
+// a wrong account, a server in trouble, a disk that is not mounted.
+func (r *run) emptySide(in TreeInput) error {
+	for s, infos := range in.Listed {
+		if len(infos) > 0 {
+			continue
+		}
+		for _, rec := range in.Records {
+			if rec.Name[s] != "" && rec.Gone[s] == 0 && !in.Excluded(rec.Name[s]) {
+				return &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindGuard, Op: "list",
+					Err:  fmt.Errorf("%s lists no mailbox at all, and had %q at the last run", r.store[s].Account(), rec.Name[s]),
+					Hint: "nothing was changed; check that it is the right account and that it is all there"}
+			}
+		}
+	}
+	return nil
+}
+
+// enter makes a box of a join. What fails here spoils this mailbox only.
+func (r *run) enter(ctx context.Context, j *Join) error {
+	b := &box{rec: j.Record, info: j.Info}
+	b.saved = *j.Record
+	for s := range j.Info {
+		side := state.Side(s)
+		if r.DryRun || !j.Create[s] && j.Rename[s] == "" {
+			continue
+		}
+		var err error
+		if to := j.Rename[s]; to != "" {
+			if err = r.store[s].Rename(ctx, j.Record.Name[s], to); err == nil {
+				j.Record.Name[s] = to
+			}
+		} else {
+			err = r.store[s].Create(ctx, j.Record.Name[s], j.Record.Use)
+		}
+		if err != nil {
+			if e := mail.AsError(err); e.Scope == mail.ScopeAccount {
+				return err
+			}
+			r.rep.fail(b.name(), side, err)
+			return nil
+		}
+		b.info[s] = &mail.MailboxInfo{Name: j.Record.Name[s]}
+	}
+	if b.info[0] == nil && b.info[1] == nil {
+		return nil
+	}
+	if b.info[0] == nil || b.info[1] == nil {
+		// The side that lacks it may not have it, or deleted it.
+		if !r.DryRun || !j.Create[0] && !j.Create[1] {
+			r.rep.skipped()
+			return nil
+		}
+	}
+	r.boxes = append(r.boxes, b)
+	return r.enterState(ctx, b)
+}
+
+// enterState commits the record of a box that is new or renamed, counts what the
+// state knows of it, and decides whether it needs a look.
+func (r *run) enterState(ctx context.Context, b *box) error {
+	fresh := b.rec.ID == 0
+	for s, info := range b.info {
+		if info != nil && info.ObjectID != "" {
+			b.rec.ObjectID[s] = info.ObjectID
+		}
+		b.rec.Gone[s] = 0
+	}
+	if !fresh && *b.rec != b.saved || fresh {
+		if err := r.save(ctx, b); err != nil {
+			return err
+		}
+	}
+	if r.DryRun && fresh { // a number that no row has
+		b.rec.ID = -int64(len(r.boxes))
+	}
+	unchanged := !fresh && b.rec.Filter == r.Filter.Key()
+	for s, info := range b.info {
+		if b.rec.ID > 0 {
+			b.held[s] = r.Journal.Known(b.rec.ID, state.Side(s)).Count()
+		}
+		b.look[s] = info != nil && (info.Stamp == "" || info.Stamp != b.rec.Stamp[s] || fresh)
+	}
+	if !unchanged {
+		b.look = [2]bool{b.info[0] != nil, b.info[1] != nil}
+	}
+	if !b.look[0] && !b.look[1] && !r.Refill {
+		r.rep.skipped()
+	}
+	return nil
+}
+
+// save commits a box's record when it differs from what is committed.
+func (r *run) save(ctx context.Context, b *box) error {
+	if r.DryRun || b.rec.ID != 0 && *b.rec == b.saved {
+		return nil
+	}
+	if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{b.rec}}, false); err != nil {
+		return err
+	}
+	b.saved = *b.rec
+	return nil
+}
+
+// vanished writes down which mailboxes a side no longer has. Their messages stay
+// on the other side.
+func (r *run) vanished(ctx context.Context, in TreeInput) error {
+	if r.DryRun {
+		return nil
+	}
+	joined := make(map[int64]bool)
+	for _, b := range r.boxes {
+		joined[b.rec.ID] = true
+	}
+	var tx state.Tx
+	for _, s := range []state.Side{state.A, state.B} {
+		for _, rec := range Vanished(in, s) {
+			if joined[rec.ID] {
+				continue
+			}
+			rec.Gone[s] = thisRun
+			tx.Mailboxes = append(tx.Mailboxes, rec)
+			if s == state.B && rec.Gone[state.A] == 0 && !r.Policy.May[state.A].DeleteMailboxes {
+				r.rep.problem(Problem{Mailbox: rec.Name[s], Side: s, Size: -1, Kind: mail.KindGone, Warning: true,
+					Reason: "the mailbox was deleted there, and is kept on the other side",
+					Hint:   "create it again to have it filled again"})
+				continue
+			}
+			r.Progress.Note("%s: the mailbox is gone from %s; its messages are kept", rec.Name[s], r.store[s].Account())
+		}
+	}
+	return commit(ctx, r.Journal, &tx, false)
+}
+
+var errVoid = errors.New("the mailbox was made anew")
+
+// void is called when a side's validity is not the one on record: every ref of
+// that side is void. The rows stay, without it, to be paired again by identity;
+// those that hold nothing else are forgotten. A crash in the middle leaves the
+// recorded validity empty, and the next run does it again.
+func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) error {
+	o := s.Other()
+	if b.rec.Validity[s] != "" {
+		r.Progress.Note("%s: %s numbers its messages anew; matching them by content", b.name(), r.store[s].Account())
+	}
+	b.rec.Validity[s], b.rec.Cursor[s], b.rec.Stamp[s] = "", "", ""
+	if err := r.save(ctx, b); err != nil {
+		return err
+	}
+	var tx state.Tx
+	flush := func() error {
+		err := commit(ctx, r.Journal, &tx, false)
+		tx = state.Tx{}
+		return err
+	}
+	var rows []*state.Row
+	if err := r.Journal.Each(ctx, b.rec.ID, func(row *state.Row) error {
+		if !row.Ref[s].IsZero() {
+			rows = append(rows, row)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.Status != state.Here {
+			return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindProtocol, Mailbox: b.name(), Err: errVoid, Temporary: true}
+		}
+		if row.Ref[o].IsZero() {
+			tx.Delete = append(tx.Delete, row.ID)
+		} else {
+			row.Ref[s], row.Gone[s] = mail.Ref{}, 0
+			tx.Rows = append(tx.Rows, row)
+		}
+		if len(tx.Rows)+len(tx.Delete) >= 2000 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	b.rec.Validity[s] = validity
+	b.look[s] = true
+	return r.save(ctx, b)
+}
+
+// ghosts loads the rows that hold nothing but the memory of a message that was
+// removed from side o, while side s is listed from the beginning.
+func (r *run) ghosts(ctx context.Context, b *box, s state.Side) error {
+	o := s.Other()
+	b.ghost[o] = nil
+	return r.Journal.Each(ctx, b.rec.ID, func(row *state.Row) error {
+		if row.Ref[s].IsZero() && row.Gone[o] != 0 {
+			b.ghost[o] = append(b.ghost[o], row)
+		}
+		return nil
+	})
+}

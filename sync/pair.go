@@ -1,0 +1,241 @@
+package sync
+
+import (
+	"cmp"
+	"slices"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// arrival is a message that has no counterpart yet: one that a delta lists as
+// new, or a row of one side.
+type arrival struct {
+	msg       mail.Message
+	row       *state.Row
+	candidate bool // takes part in pairing only
+	taken     bool
+	held      bool // may be a message that is about to be copied here: wait for that
+	ghost     bool // the row of a message that was removed here: not to be brought back
+}
+
+// arrivals are the messages of one side that need a decision, and the rows that
+// they may be equal to, in the order of their refs.
+func arrivals(in Input, s state.Side) []*arrival {
+	var list []*arrival
+	have := make(map[mail.Ref]bool)
+	add := func(a *arrival) {
+		if !have[a.msg.Ref] {
+			have[a.msg.Ref] = true
+			list = append(list, a)
+		}
+	}
+	for _, r := range in.Retry {
+		if r.Alone(s) {
+			add(&arrival{msg: rowMessage(r, s), row: r})
+		}
+	}
+	for _, r := range in.Alone[s] {
+		if r.Alone(s) {
+			add(&arrival{msg: rowMessage(r, s), row: r, candidate: true})
+		}
+	}
+	for _, m := range in.Delta[s].New {
+		add(&arrival{msg: m})
+	}
+	for _, r := range in.Ghosts[s] {
+		m := rowMessage(r, s)
+		list = append(list, &arrival{msg: m, row: r, candidate: true, ghost: true})
+	}
+	slices.SortFunc(list, func(a, b *arrival) int { return a.msg.Ref.Compare(b.msg.Ref) })
+	return list
+}
+
+// rowMessage is the message of a row as side s has it.
+func rowMessage(r *state.Row, s state.Side) mail.Message {
+	return mail.Message{Ref: r.Ref[s], Flags: r.Flags[s], Size: r.Size, Date: r.Date, ID: r.Ident}
+}
+
+// joinIdentity is all that is known of a message that is a and b.
+func joinIdentity(a, b mail.Identity) mail.Identity {
+	id := a
+	if !id.Digest.Known() {
+		id.Digest = b.Digest
+	}
+	if !id.Described {
+		id.MessageID, id.Described = b.MessageID, b.Described
+	}
+	id.ObjectID = cmp.Or(a.ObjectID, b.ObjectID)
+	return id
+}
+
+// Trust says what may pair two messages when not both digests are known.
+// Everything else is read before it is paired, which costs no more than copying
+// it.
+type Trust uint8
+
+// The degrees of trust.
+const (
+	// TrustDigest: equal digests only. The rule where both sides have a base.
+	TrustDigest Trust = iota
+	// TrustDate: also Message-ID (or its absence), size and date. For a mailbox
+	// whose messages were numbered anew.
+	TrustDate
+	// TrustID: also Message-ID and size, but for drafts, which change under one
+	// Message-ID. For adopting a tree that another program filled, and dated as it
+	// liked.
+	TrustID
+)
+
+// match pairs arrivals of both sides that are one message, each at most once, by
+// the first rule that finds it:
+//
+//  1. equal digests;
+//  2. with TrustDate, an unknown digest, equal Message-ID (or none on either),
+//     size and date, when that names one message on each side, or when all that
+//     it names on one side are known to be equal;
+//  3. with TrustID, the same with Message-ID and size only.
+//
+// What stays unclear is left to the copy, which learns the digest (see maybe).
+func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
+	var pairs [][2]*arrival
+	if len(sides[0]) == 0 || len(sides[1]) == 0 {
+		return nil
+	}
+	take := func(a, b *arrival) {
+		a.taken, b.taken = true, true
+		pairs = append(pairs, [2]*arrival{a, b})
+	}
+	zip(sides, digestKey, func(as, bs []*arrival) {
+		for i := range min(len(as), len(bs)) {
+			take(as[i], bs[i])
+		}
+	})
+	unclear := func(as, bs []*arrival) {
+		if len(as) == 1 && len(bs) == 1 || alike(as) || alike(bs) {
+			for i := range min(len(as), len(bs)) {
+				if !contradict(as[i], bs[i]) {
+					take(as[i], bs[i])
+				}
+			}
+		}
+	}
+	if trust >= TrustDate {
+		zip(sides, datedKey, unclear)
+	}
+	if trust >= TrustID {
+		zip(sides, messageIDKey, unclear)
+	}
+	return pairs
+}
+
+// alike reports whether all of list are known to have one digest.
+func alike(list []*arrival) bool {
+	for _, a := range list {
+		if d := a.msg.ID.Digest; !d.Known() || d != list[0].msg.ID.Digest {
+			return false
+		}
+	}
+	return true
+}
+
+// contradict reports whether both digests are known: then they differ, or the
+// first rule would have paired them.
+func contradict(a, b *arrival) bool { return a.msg.ID.Digest.Known() && b.msg.ID.Digest.Known() }
+
+// identityKey groups arrivals that may be one message.
+type identityKey struct {
+	digest mail.Digest
+	id     mail.MessageID
+	size   int64
+	date   int64
+}
+
+func digestKey(m *mail.Message) (identityKey, bool) {
+	return identityKey{digest: m.ID.Digest}, m.ID.Digest.Known()
+}
+
+func messageIDKey(m *mail.Message) (identityKey, bool) {
+	return identityKey{id: m.ID.MessageID, size: m.Size},
+		m.ID.Described && m.ID.MessageID != 0 && m.Size >= 0 && m.Flags.System&mail.Draft == 0
+}
+
+func datedKey(m *mail.Message) (identityKey, bool) {
+	return identityKey{id: m.ID.MessageID, size: m.Size, date: m.Date.Unix()},
+		m.ID.Described && m.Size >= 0 && !m.Date.IsZero()
+}
+
+// zip calls fn with the untaken arrivals of both sides that share a key, in the
+// order of the first side.
+func zip(sides [2][]*arrival, key func(*mail.Message) (identityKey, bool), fn func(as, bs []*arrival)) {
+	groups := make(map[identityKey]*[2][]*arrival)
+	var order []*[2][]*arrival
+	for s, list := range sides {
+		for _, a := range list {
+			k, ok := key(&a.msg)
+			if a.taken || !ok {
+				continue
+			}
+			g := groups[k]
+			if g == nil {
+				if s == 1 {
+					continue
+				}
+				g = new([2][]*arrival)
+				groups[k] = g
+				order = append(order, g)
+			}
+			g[s] = append(g[s], a)
+		}
+	}
+	for _, g := range order {
+		if len(g[1]) > 0 {
+			fn(g[0], g[1])
+		}
+	}
+}
+
+// maybe lists those of others that a may be: same size, Message-ID not
+// different, a's digest not known but theirs.
+func maybe(a *arrival, others []*arrival) []*arrival {
+	if a.msg.ID.Digest.Known() {
+		return nil
+	}
+	var list []*arrival
+	for _, o := range others {
+		if o.taken || !o.msg.ID.Digest.Known() || a.msg.Size >= 0 && o.msg.Size != a.msg.Size {
+			continue
+		}
+		if a.msg.ID.Described && o.msg.ID.Described && a.msg.ID.MessageID != o.msg.ID.MessageID {
+			continue
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// undescribed lists, for each side, the messages whose identity decides whether
+// something is paired: those of a size that the other side has too. A size of -1
+// may be any.
+func undescribed(sides [2][]*arrival) [2][]mail.Ref {
+	var refs [2][]mail.Ref
+	var sizes [2]map[int64]bool
+	for s, list := range sides {
+		sizes[s] = make(map[int64]bool)
+		for _, a := range list {
+			sizes[s][a.msg.Size] = true
+		}
+	}
+	for s, list := range sides {
+		other := sizes[1-s]
+		if len(other) == 0 {
+			continue
+		}
+		for _, a := range list {
+			if !a.msg.ID.Described && (a.msg.Size < 0 || other[a.msg.Size] || other[-1]) {
+				refs[s] = append(refs[s], a.msg.Ref)
+			}
+		}
+	}
+	return refs
+}

@@ -1,0 +1,292 @@
+package sync
+
+import (
+	"cmp"
+	"slices"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// The planner is pure: values in, values out, no I/O, no clock, and the order of
+// its input does not matter. It keeps these rules:
+//
+//   - A deletion needs proof: a row that both sides had, and a Delta that lists
+//     the message as Gone. Absence from anything else means nothing.
+//   - Deleted on one side, flags changed on the other: the deletion wins, and is
+//     reported. Deleted on both: forgotten.
+//   - New on both sides with one identity: paired, not copied, and flags are only
+//     added, never \Deleted. Equal messages stay as many as they are.
+//   - A policy that may not change a side gets no action on that side.
+//   - A row of one side, or with one side gone, never brings a message back by
+//     itself.
+
+// Input is what the planner knows of one mailbox. Moved messages have been taken
+// out of the deltas before (see FindMoves).
+type Input struct {
+	Mailbox int64
+	Policy  Policy
+	Delta   [2]mail.Delta
+	Rows    []*state.Row    // every row that a delta's Flags or Gone name, once
+	Retry   []*state.Row    // rows of one side that are to be copied now
+	Alone   [2][]*state.Row // rows of one side that New of the other may be equal to
+	// Ghosts are rows whose message was removed from this side, and whose ref on
+	// the other is void since the mailbox's validity changed there.
+	Ghosts [2][]*state.Row
+	Trust  Trust
+	// Park keeps what is new on a side from being copied yet: the other side is
+	// not all known.
+	Park     [2]bool
+	Pass     func(mail.Message) bool
+	Storable [2]func(mail.Flags) mail.Flags // nil: everything
+}
+
+// Plan is what to do in one mailbox, in the order of the fields. Each row in it
+// is a new value: what the state shall say when the action is done.
+type Plan struct {
+	Records []*state.Row // nothing to do but to write down
+	Copies  []Copy
+	Flags   []SetFlags
+	Removes [2][]*state.Row
+	Forget  []int64 // rows that mean nothing any more
+	Notes   []Note
+	// Waiting are those of Records that the policy would copy, and that must wait:
+	// they may be equal to a message on its way to them.
+	Waiting []*state.Row
+}
+
+// Copy brings a message to side To.
+type Copy struct {
+	To  state.Side
+	Msg mail.Message // as the other side has it
+	Row *state.Row   // the message's row, when it has one
+	// Maybe are rows of messages on side To that may be this one: nobody can tell
+	// before its digest is known. When one has the digest, it is paired instead.
+	// They may be among the plan's Records.
+	Maybe []*state.Row
+}
+
+// SetFlags changes a pair's flags on one or both sides.
+type SetFlags struct {
+	Do  [2]mail.FlagDelta
+	Row *state.Row
+}
+
+// Note is something that the user may want to know of a row.
+type Note struct {
+	Row  *state.Row
+	Text string
+}
+
+// Empty reports whether the plan changes neither a side nor the state.
+func (p *Plan) Empty() bool {
+	return len(p.Copies)+len(p.Flags)+len(p.Records)+len(p.Removes[0])+len(p.Removes[1])+len(p.Forget) == 0
+}
+
+// PlanKnown plans for messages that have a row: flags, deletions.
+func PlanKnown(in Input) Plan {
+	var p Plan
+	events := make(map[int64]*event)
+	var touched [2]map[mail.Ref]*event
+	for s := range touched {
+		touched[s] = make(map[mail.Ref]*event)
+	}
+	for _, r := range in.Rows {
+		if r.Status != state.Here || events[r.ID] != nil {
+			continue
+		}
+		e := &event{row: r, flags: r.Flags}
+		events[r.ID] = e
+		for s := range touched {
+			if r.Alive(state.Side(s)) {
+				touched[s][r.Ref[s]] = e
+			}
+		}
+	}
+	for s, d := range in.Delta {
+		for _, f := range d.Flags {
+			if e := touched[s][f.Ref]; e != nil {
+				e.flags[s] = f.Flags
+			}
+		}
+		for _, ref := range d.Gone {
+			if e := touched[s][ref]; e != nil {
+				e.gone[s] = true
+			}
+		}
+	}
+	for _, e := range sortedEvents(events) {
+		e.plan(&p, in)
+	}
+	return p
+}
+
+// event is what happened to one row.
+type event struct {
+	row   *state.Row
+	gone  [2]bool
+	flags [2]mail.Flags // as they are now
+}
+
+func sortedEvents(events map[int64]*event) []*event {
+	all := make([]*event, 0, len(events))
+	for _, e := range events {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.row.ID, b.row.ID) })
+	return all
+}
+
+func (e *event) plan(p *Plan, in Input) {
+	r := *e.row
+	alive := [2]bool{r.Alive(state.A) && !e.gone[0], r.Alive(state.B) && !e.gone[1]}
+	paired := r.Alive(state.A) && r.Alive(state.B)
+	switch {
+	case !alive[0] && !alive[1]:
+		p.Forget = append(p.Forget, r.ID)
+	case alive[0] && alive[1]:
+		var do [2]mail.FlagDelta
+		do, r.Flags = mergeFlags(in.Policy, in.Storable, r.Flags, e.flags)
+		p.setFlags(do, &r, e.row)
+	case !paired:
+		// Only one side was ever known to have it, or the other's is gone already.
+		if r.Flags = e.flags; r.Flags != e.row.Flags {
+			p.Records = append(p.Records, &r)
+		}
+	default:
+		left := state.A
+		if alive[1] {
+			left = state.B
+		}
+		if in.Policy.May[left].Deletes {
+			if !r.Flags[left].Equal(e.flags[left]) {
+				p.Notes = append(p.Notes, Note{&r, "deleted on one side, flags changed on the other: the deletion wins"})
+			}
+			p.Removes[left] = append(p.Removes[left], &r)
+			return
+		}
+		r.Gone[left.Other()] = thisRun
+		r.Flags[left] = e.flags[left]
+		p.Records = append(p.Records, &r)
+	}
+}
+
+// setFlags adds the action that do asks for; with nothing to do, r is recorded
+// when it differs from was.
+func (p *Plan) setFlags(do [2]mail.FlagDelta, r, was *state.Row) {
+	switch {
+	case !do[0].IsZero() || !do[1].IsZero():
+		p.Flags = append(p.Flags, SetFlags{do, r})
+	case was == nil || r.Flags != was.Flags:
+		p.Records = append(p.Records, r)
+	}
+}
+
+// PlanNew plans for messages that have no row yet, and for in.Retry: pair, copy,
+// or only write down.
+func PlanNew(in Input) Plan {
+	var p Plan
+	sides := [2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)}
+	for _, pair := range match(sides, in.Trust) {
+		p.pair(in, pair)
+	}
+	for s, list := range sides {
+		for _, a := range list {
+			if !a.taken {
+				p.arrive(in, state.Side(s), a, sides[1-s])
+			}
+		}
+	}
+	return p
+}
+
+// pair joins two arrivals of one identity in one row. There is no base, so both
+// start from the flags that they share.
+func (p *Plan) pair(in Input, pair [2]*arrival) {
+	for s, a := range pair {
+		if a.ghost {
+			p.revive(state.Side(s).Other(), a.row, pair[1-s])
+			return
+		}
+	}
+	a, b := pair[0].msg, pair[1].msg
+	r := state.Row{Mailbox: in.Mailbox, Born: thisRun}
+	switch {
+	case pair[1].row != nil: // what the state knows of a message is kept
+		r = *pair[1].row
+		if pair[0].row != nil {
+			p.Forget = append(p.Forget, pair[0].row.ID)
+		}
+	case pair[0].row != nil:
+		r = *pair[0].row
+	}
+	r.Ref = [2]mail.Ref{a.Ref, b.Ref}
+	r.Gone = [2]int64{}
+	r.Size = max(a.Size, b.Size)
+	if r.Date.IsZero() {
+		if r.Date = a.Date; r.Date.IsZero() {
+			r.Date = b.Date
+		}
+	}
+	r.Ident = joinIdentity(a.ID, b.ID)
+	base := a.Flags.Intersect(b.Flags)
+	deleted := mail.Flags{System: mail.Deleted}
+	do, after := mergeFlags(in.Policy, in.Storable, [2]mail.Flags{base, base}, [2]mail.Flags{a.Flags, b.Flags})
+	for s, now := range []mail.Flags{a.Flags, b.Flags} {
+		do[s].Add = do[s].Add.Minus(deleted)
+		after[s] = now.Apply(do[s])
+	}
+	r.Flags = after
+	p.setFlags(do, &r, nil)
+}
+
+// revive gives a ghost its ref on side s again. The message stays removed on the
+// other.
+func (p *Plan) revive(s state.Side, ghost *state.Row, a *arrival) {
+	if a.row != nil {
+		p.Forget = append(p.Forget, a.row.ID)
+	}
+	r := *ghost
+	r.Ref[s], r.Flags[s] = a.msg.Ref, a.msg.Flags
+	p.Records = append(p.Records, &r)
+}
+
+// arrive plans for an arrival that is equal to nothing on the other side.
+func (p *Plan) arrive(in Input, from state.Side, a *arrival, others []*arrival) {
+	to := from.Other()
+	if a.candidate { // a row that was only there to be compared with
+		return
+	}
+	wanted := in.Policy.May[to].New && (in.Pass == nil || in.Pass(a.msg))
+	if wanted && !a.held && !in.Park[from] {
+		c := Copy{To: to, Msg: a.msg, Row: a.row}
+		for _, o := range maybe(a, others) {
+			c.Maybe = append(c.Maybe, p.hold(in, to, o))
+		}
+		p.Copies = append(p.Copies, c)
+		return
+	}
+	if a.row == nil {
+		p.record(in, from, a)
+	}
+	if wanted {
+		p.Waiting = append(p.Waiting, a.row)
+	}
+}
+
+// hold keeps an arrival of side s from being copied, and answers with its row.
+func (p *Plan) hold(in Input, s state.Side, a *arrival) *state.Row {
+	a.held = true
+	if a.row == nil {
+		p.record(in, s, a)
+	}
+	return a.row
+}
+
+// record gives an arrival a row of one side.
+func (p *Plan) record(in Input, s state.Side, a *arrival) {
+	r := &state.Row{Mailbox: in.Mailbox, Born: thisRun, Size: a.msg.Size, Date: a.msg.Date, Ident: a.msg.ID}
+	r.Ref[s], r.Flags[s] = a.msg.Ref, a.msg.Flags
+	a.row = r
+	p.Records = append(p.Records, r)
+}

@@ -1,0 +1,401 @@
+// Package sync is the engine: it brings two sides together under a policy. A
+// side is any mail.Store; backup, mirror, two-way sync and the rest differ in
+// their Policy only.
+//
+// A run lists both sides, skips the mailboxes that are proved to be unchanged,
+// asks the others what happened since the last run, plans (purely, see plan.go),
+// and carries the plan out: what adds before what takes away, and every step
+// written to the journal so that a run that is cut off anywhere is finished by
+// the next one. Then it looks again, until there is nothing left to do.
+//
+// Invariants:
+//
+//   - A message is durable on its new side before the journal says that it is
+//     there, and the journal says so before anything that relies on it is deleted.
+//   - A cursor is recorded only when everything up to it has been handled.
+//   - Nothing is deleted in a mailbox in which something failed in this run.
+//   - A retry is a new look and a new plan.
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// Progress is told what a run does. Its methods are called from several
+// goroutines.
+type Progress interface {
+	Expect(messages int, bytes int64) // adds to what is to be done
+	Done(messages int, bytes int64)   // adds to what has been done
+	Note(format string, args ...any)  // one line for the verbose
+}
+
+// Options say what to run. A, B, Policy and Journal are required.
+type Options struct {
+	A, B    mail.Store
+	Policy  Policy
+	Journal Journal
+	Command string
+	// Match selects mailboxes; nil selects all. Those left out are not touched in
+	// any way.
+	Match  func(mail.MailboxInfo) bool
+	Filter Filter
+	DryRun bool // plan, report, change nothing
+	// Refill checks every message of side B against its digest first, and copies
+	// again what is missing or damaged there.
+	Refill   bool
+	Guard    Limits
+	Workers  int // mailboxes worked on side by side; 4 when 0
+	Progress Progress
+	Now      func() time.Time
+	Sleep    func(context.Context, time.Duration) error // between tries
+	Batch    BatchLimits
+	Window   int // new messages listed at a time; 20,000 when 0
+}
+
+// BatchLimits bound what is on its way at one time, and so what a crash makes
+// the next run do again. Zero fields stand for the default.
+type BatchLimits struct {
+	Messages int           // 500
+	Bytes    int64         // 64 MiB
+	Age      time.Duration // 2 s
+}
+
+const (
+	maxPasses   = 8 // passes over the mailboxes that still have something to do
+	maxFailures = 5 // of these, passes after a failure without any progress
+	longestWait = time.Minute
+)
+
+func (o *Options) defaults() {
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	if o.Window <= 0 {
+		o.Window = 20000
+	}
+	if o.Batch.Messages <= 0 {
+		o.Batch.Messages = 500
+	}
+	if o.Batch.Bytes <= 0 {
+		o.Batch.Bytes = 64 << 20
+	}
+	if o.Batch.Age <= 0 {
+		o.Batch.Age = 2 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	if o.Progress == nil {
+		o.Progress = silent{}
+	}
+	if o.Match == nil {
+		o.Match = func(mail.MailboxInfo) bool { return true }
+	}
+}
+
+type silent struct{}
+
+func (silent) Expect(int, int64)   {}
+func (silent) Done(int, int64)     {}
+func (silent) Note(string, ...any) {}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// run is one run in progress.
+type run struct {
+	Options
+	store [2]mail.Store
+	rep   reporter
+	boxes []*box
+}
+
+// box is one mailbox in a run. It belongs to one goroutine at a time.
+type box struct {
+	rec   *state.Mailbox // as committed, but for cursors on their way
+	saved state.Mailbox  // as committed
+	info  [2]*mail.MailboxInfo
+	look  [2]bool // sides to be looked at in the next pass
+	wrote [2]bool // sides changed in this pass
+	delta [2]mail.Delta
+	rows  []*state.Row // that the deltas name
+	retry []*state.Row // rows of one side to be copied now
+	alone [2][]*state.Row
+	ghost [2][]*state.Row
+	known Plan // for messages with a row
+	// learned are rows whose identity was found out in this pass.
+	learned  []*state.Row
+	problems map[int64]bool          // rows that the journal has a problem of
+	tries    map[int64]state.Problem // those problems, as the run began
+	waiting  []*state.Row            // rows of one side to be copied when the other is known
+	joined   map[int64]bool          // rows that were paired by a copy in this run
+	trust    Trust
+	left     int // messages that were listed, and then not delivered
+	again    bool
+	err      error // of this pass
+	held     [2]int
+}
+
+// Run brings A and B together and answers with what it did, also when it ends
+// with an error. An error means that the run as a whole did not get through;
+// messages and mailboxes that were left out are problems of the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	o.defaults()
+	r := &run{Options: o, store: [2]mail.Store{o.A, o.B}}
+	r.rep.report.Command, r.rep.report.DryRun = o.Command, o.DryRun
+	err := r.run(ctx)
+	r.rep.report.Outcome = outcomeOf(ctx, err)
+	report := r.rep.finish()
+	if !o.DryRun {
+		// The end of a run is written down even when the run was interrupted.
+		end := r.Journal.Finish(context.WithoutCancel(ctx), string(report.Outcome), report.Summary())
+		if err == nil && end != nil {
+			report.Outcome, err = Failed, end
+		}
+	}
+	return report, err
+}
+
+func outcomeOf(ctx context.Context, err error) Outcome {
+	switch {
+	case err == nil:
+		return ""
+	case ctx.Err() != nil || errors.Is(err, context.Canceled):
+		return Interrupted
+	case mail.AsError(err).Kind == mail.KindGuard:
+		return Refused
+	}
+	return Failed
+}
+
+func (r *run) run(ctx context.Context) error {
+	if err := r.names(ctx); err != nil {
+		return err
+	}
+	if !r.DryRun {
+		if err := r.recover(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.collectRetries(ctx); err != nil {
+		return err
+	}
+	if err := r.passes(ctx); err != nil {
+		return err
+	}
+	return r.leftProblems(ctx)
+}
+
+// passes looks, plans and acts until no mailbox has anything left to do.
+func (r *run) passes(ctx context.Context) error {
+	failures := 0
+	for pass := 0; pass < maxPasses; pass++ {
+		todo := r.dirty()
+		if len(todo) == 0 {
+			return nil
+		}
+		done := r.rep.progress()
+		if err := r.pass(ctx, todo); err != nil {
+			return err
+		}
+		wait, retry := r.judge(todo, failures)
+		if r.DryRun || !retry && len(r.dirty()) == 0 {
+			return nil
+		}
+		if retry {
+			if failures++; r.rep.progress() != done {
+				failures, pass = 1, 0
+			}
+			if err := r.Sleep(ctx, wait); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range r.dirty() {
+		if b.again {
+			r.rep.fail(b.name(), state.A, &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindOther,
+				Err: errors.New("the mailbox kept changing"), Hint: "the next run goes on with it"})
+		}
+	}
+	return nil
+}
+
+// judge decides what becomes of the mailboxes that failed in this pass: another
+// try after a wait, or the end for them in this run.
+func (r *run) judge(boxes []*box, failures int) (wait time.Duration, retry bool) {
+	for _, b := range boxes {
+		if b.err == nil {
+			r.rep.recovered(b.name())
+			continue
+		}
+		e := mail.AsError(b.err)
+		r.rep.fail(b.name(), state.A, b.err)
+		if !e.Temporary || failures+1 >= maxFailures || e.RetryAfter > longestWait || r.DryRun {
+			b.look, b.again, b.retry = [2]bool{}, false, nil
+			continue
+		}
+		b.look, retry = [2]bool{true, true}, true
+		wait = max(wait, e.RetryAfter, min(time.Second<<failures, longestWait))
+	}
+	return wait, retry
+}
+
+func (r *run) dirty() []*box {
+	var list []*box
+	for _, b := range r.boxes {
+		if b.look[0] || b.look[1] || len(b.retry) > 0 {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// pass is one round of look, plan, guard and act over some mailboxes.
+func (r *run) pass(ctx context.Context, boxes []*box) error {
+	for _, b := range boxes {
+		b.err, b.again, b.left, b.wrote = nil, false, 0, [2]bool{}
+		b.delta = [2]mail.Delta{}
+		b.rows, b.alone, b.known, b.learned = nil, [2][]*state.Row{}, Plan{}, nil
+	}
+	limit := max(1000, min(r.Window, 200000/len(boxes)))
+	if err := r.each(ctx, boxes, func(ctx context.Context, b *box) error { return r.look(ctx, b, limit) }); err != nil {
+		return err
+	}
+	if err := r.moves(ctx, boxes); err != nil {
+		return err
+	}
+	for _, b := range boxes {
+		if b.err == nil {
+			b.known = PlanKnown(r.input(b))
+		}
+	}
+	if err := Guard(r.losses(boxes), r.Guard); err != nil {
+		return err
+	}
+	if r.DryRun {
+		r.pretend(boxes)
+		return nil
+	}
+	if err := r.each(ctx, boxes, r.add); err != nil {
+		return err
+	}
+	if err := r.each(ctx, boxes, r.remove); err != nil {
+		return err
+	}
+	return r.settle(ctx, boxes)
+}
+
+// each calls fn for the boxes that have not failed, several at a time, and waits
+// for all. An error of mailbox scope is kept in its box; a larger one ends the
+// others and is returned.
+func (r *run) each(ctx context.Context, boxes []*box, fn func(context.Context, *box) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan *box)
+	results := make(chan error)
+	workers := min(r.Workers, len(boxes))
+	for range workers {
+		go func() {
+			var first error
+			for b := range queue {
+				if b.err != nil || ctx.Err() != nil {
+					continue
+				}
+				err := fn(ctx, b)
+				if err == nil {
+					continue
+				}
+				if e := mail.AsError(err); e.Scope == mail.ScopeMailbox && ctx.Err() == nil {
+					b.err = err
+					continue
+				}
+				b.err = err
+				if first == nil {
+					first = err
+				}
+				cancel(err)
+			}
+			results <- first
+		}()
+	}
+	for _, b := range boxes {
+		queue <- b
+	}
+	close(queue)
+	var first error
+	for range workers {
+		if err := <-results; err != nil && (first == nil || errors.Is(first, context.Canceled)) {
+			first = err
+		}
+	}
+	if first == nil {
+		first = context.Cause(ctx)
+	}
+	return first
+}
+
+// input is what the planner is told of a box.
+func (r *run) input(b *box) Input {
+	return Input{
+		Mailbox: b.rec.ID, Policy: r.Policy, Delta: b.delta, Rows: b.rows, Retry: b.retry,
+		Alone: b.alone, Ghosts: b.ghost, Trust: b.trust, Pass: r.Filter.Pass,
+	}
+}
+
+// losses is what the plans would delete, for the guard. Mailboxes that are not
+// part of this pass count with what they hold.
+func (r *run) losses(boxes []*box) []Loss {
+	var list []Loss
+	for _, b := range r.boxes {
+		for s := range b.known.Removes {
+			n := 0
+			if slices.Contains(boxes, b) {
+				n = len(b.known.Removes[s])
+			}
+			list = append(list, Loss{Mailbox: b.name(), Side: state.Side(s), Delete: n, Held: b.held[s]})
+		}
+	}
+	return list
+}
+
+// name is the box's name for people: side A's, unless it has none.
+func (b *box) name() string {
+	if b.rec.Name[0] != "" {
+		return b.rec.Name[0]
+	}
+	return b.rec.Name[1]
+}
+
+// open opens a side of a box: for reading only where the policy changes nothing.
+func (r *run) open(ctx context.Context, b *box, s state.Side) (mail.Mailbox, error) {
+	if r.Policy.reads(s) || r.DryRun {
+		return r.store[s].Examine(ctx, b.rec.Name[s])
+	}
+	return r.store[s].Select(ctx, b.rec.Name[s])
+}
+
+// writable is mb as a mailbox that can be written; open made sure that it is.
+func writable(mb mail.Mailbox) (mail.WritableMailbox, error) {
+	if w, ok := mb.(mail.WritableMailbox); ok {
+		return w, nil
+	}
+	return nil, fmt.Errorf("mailbox %q is open for reading only", mb.Info().Name)
+}

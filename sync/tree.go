@@ -1,0 +1,140 @@
+package sync
+
+import (
+	"cmp"
+	"slices"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// TreeInput is what the name planner knows: the mailboxes on record, and those
+// that each side lists now. Listings hold what the run may touch only: an
+// excluded mailbox is in none, and its record is left alone.
+type TreeInput struct {
+	Policy  Policy
+	Records []*state.Mailbox
+	Listed  [2][]mail.MailboxInfo
+	// Excluded says that the run's selection leaves a name out: its absence from a
+	// listing then means nothing.
+	Excluded func(name string) bool
+}
+
+// Join is one mailbox of the run: its record, new or old, and each side as
+// listed, nil where the side has none.
+type Join struct {
+	Record *state.Mailbox
+	Info   [2]*mail.MailboxInfo
+	Create [2]bool   // the mailbox is to be made on this side, under Record.Name
+	Rename [2]string // the mailbox is to be renamed on this side, from Record.Name
+}
+
+// PlanTree joins both sides' mailboxes with the records, by name, then by object
+// id where a name vanished (a renamed mailbox). Where a side lacks a mailbox that
+// the policy lets it have, it is to be created; one that the state saw on that
+// side before is not: it was deleted there. The joins come in the order of their
+// names. No mailbox is ever deleted by this plan.
+func PlanTree(in TreeInput) []Join {
+	t := tree{in: in, joins: make(map[*state.Mailbox]*Join)}
+	for s := range in.Listed {
+		for i := range in.Listed[s] {
+			if info := &in.Listed[s][i]; !info.NoSelect && info.Err == nil {
+				t.join(state.Side(s), info)
+			}
+		}
+	}
+	var list []Join
+	for _, j := range t.joins {
+		t.finish(j)
+		list = append(list, *j)
+	}
+	slices.SortFunc(list, func(a, b Join) int {
+		return cmp.Or(cmp.Compare(joinName(&a), joinName(&b)), cmp.Compare(a.Record.ID, b.Record.ID))
+	})
+	return list
+}
+
+func joinName(j *Join) string { return cmp.Or(j.Record.Name[0], j.Record.Name[1]) }
+
+type tree struct {
+	in    TreeInput
+	joins map[*state.Mailbox]*Join
+}
+
+// join finds the record that a listed mailbox belongs to, or makes one.
+func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
+	key := t.record(s, info)
+	j := t.joins[key]
+	if j == nil {
+		rec := *key
+		j = &Join{Record: &rec}
+		t.joins[key] = j
+	}
+	rec, o := j.Record, s.Other()
+	if old := rec.Name[s]; old != "" && old != info.Name && t.in.Policy.May[o].Mailboxes && rec.Name[o] == old && !t.listed(o, info.Name) {
+		j.Rename[o] = info.Name
+	}
+	rec.Name[s] = info.Name
+	j.Info[s] = info
+}
+
+// record is the record of a listed mailbox: the one of its name, else the one
+// whose mailbox was renamed, else that of the other side's mailbox of this name.
+func (t *tree) record(s state.Side, info *mail.MailboxInfo) *state.Mailbox {
+	for _, r := range t.in.Records {
+		if r.Name[s] == info.Name && (t.joins[r] == nil || t.joins[r].Info[s] == nil) {
+			return r
+		}
+	}
+	if info.ObjectID != "" {
+		for _, r := range t.in.Records {
+			if r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && !t.listed(s, r.Name[s]) {
+				return r
+			}
+		}
+	}
+	for key, j := range t.joins {
+		if j.Record.Name[s] == "" && j.Record.Name[s.Other()] == info.Name {
+			return key
+		}
+	}
+	for _, r := range t.in.Records {
+		if r.Name[s] == "" && r.Name[s.Other()] == info.Name {
+			return r
+		}
+	}
+	return &state.Mailbox{}
+}
+
+func (t *tree) listed(s state.Side, name string) bool {
+	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name })
+}
+
+// finish decides what happens where a side lacks the mailbox.
+func (t *tree) finish(j *Join) {
+	for s := range j.Info {
+		if j.Info[s] != nil {
+			if use := j.Info[s].Use; use != "" {
+				j.Record.Use = use
+			}
+			continue
+		}
+		if j.Record.Name[s] == "" && t.in.Policy.May[s].Mailboxes {
+			j.Record.Name[s] = j.Record.Name[1-s]
+			j.Create[s] = true
+		}
+	}
+}
+
+// Vanished lists the records with a name on a side that no longer lists it.
+func Vanished(in TreeInput, s state.Side) []*state.Mailbox {
+	var list []*state.Mailbox
+	for _, r := range in.Records {
+		name := r.Name[s]
+		if name != "" && r.Gone[s] == 0 && !in.Excluded(name) &&
+			!slices.ContainsFunc(in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name }) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
