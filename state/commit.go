@@ -76,6 +76,9 @@ func (db *DB) apply(ch *change, tx *Tx) error {
 		}
 	}
 	for _, p := range tx.Problems {
+		if p.Of != nil {
+			p.Row, p.Of = p.Of.ID, nil
+		}
 		if n, err := db.c.number(`SELECT count(*) FROM message WHERE id = ?`, p.Row); err != nil {
 			return err
 		} else if n == 0 {

@@ -15,9 +15,10 @@ const maxAlike = 1000
 const identRows = 10_000
 
 // ByIdentity answers with rows of all mailboxes whose message is perhaps ident,
-// by ID: those with its digest, or with its ObjectID, or with its Message-ID and
-// the size. What is not known of ident finds nothing. It is fast when size is
-// known (not -1). Of more than 1000 rows of one kind the rest is left out.
+// by ID: those with its digest and the size, or with its ObjectID, or with its
+// Message-ID and the size. What is not known of ident finds nothing; when size
+// is not known (-1), a digest is looked for in every row, which is slow. Of more
+// than 1000 rows of one kind the rest is left out.
 //
 // The first call after many new rows builds the index that it needs, which
 // takes about a second for a million.

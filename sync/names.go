@@ -200,18 +200,22 @@ func (r *run) vanished(ctx context.Context, in TreeInput) error {
 	return commit(ctx, r.Journal, &tx, false)
 }
 
+// voiding is the validity on record while the rows of a side lose their refs. No
+// store has it.
+const voiding = "voiding"
+
 var errVoid = errors.New("the mailbox was made anew")
 
 // void is called when a side's validity is not the one on record: every ref of
 // that side is void. The rows stay, without it, to be paired again by identity;
-// those that hold nothing else are forgotten. A crash in the middle leaves the
-// recorded validity empty, and the next run does it again.
+// those that hold nothing else are forgotten. A crash in the middle leaves voiding
+// on record, and the next run does it again.
 func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) error {
 	o := s.Other()
-	if b.rec.Validity[s] != "" {
+	if b.rec.Validity[s] != "" && b.rec.Validity[s] != voiding {
 		r.Progress.Note("%s: %s numbers its messages anew; matching them by content", b.name(), r.store[s].Account())
 	}
-	b.rec.Validity[s], b.rec.Cursor[s], b.rec.Stamp[s] = "", "", ""
+	b.rec.Validity[s], b.rec.Cursor[s], b.rec.Stamp[s] = voiding, "", ""
 	if err := r.save(ctx, b); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (r *run) askRecover(ctx context.Context, b *box, to state.Side, rows []*sta
 		m := rowMessage(row, to)
 		pending[i] = mail.Pending{Ref: row.Ref[to], Mark: row.Mark, Message: m}
 	}
-	landed, err := w.Recover(ctx, pending)
+	landed, err := w.Recover(ctx, pending, r.Journal.Known(b.rec.ID, to))
 	if err == nil && len(landed) != len(rows) {
 		err = &mail.Error{Scope: mail.ScopeMailbox, Op: "recover", Mailbox: b.name(), Err: errors.New("the store did not answer for every message")}
 	}

@@ -154,7 +154,9 @@ type WritableMailbox interface {
 	// Recover finds out what became of messages that were on their way in when a
 	// run was cut off, and finishes those that are complete. It answers for each
 	// one of pending, in its order: Landed.Ref zero when the message is not there.
-	Recover(ctx context.Context, pending []Pending) ([]Landed, error)
+	// Messages in known, which may be nil, have a row of their own: none of them
+	// is an answer.
+	Recover(ctx context.Context, pending []Pending, known Known) ([]Landed, error)
 	// SetFlags applies the deltas and answers with the flags that the messages
 	// hold afterwards, as verified, not as hoped. Messages that vanished, and
 	// those whose flags could not be set, are told by what is left out or differs.

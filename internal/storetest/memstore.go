@@ -597,8 +597,15 @@ func (s *Store) deliver(box *memBox, m *Msg) mail.Ref {
 // Recover has to cope with it.
 func (b *memBatch) Abort() {}
 
-func (m *memMailbox) Recover(_ context.Context, pending []mail.Pending) ([]mail.Landed, error) {
+func (m *memMailbox) Recover(ctx context.Context, pending []mail.Pending, known mail.Known) ([]mail.Landed, error) {
 	if err := m.s.Steps.Step(); err != nil {
+		return nil, err
+	}
+	taken := make(map[mail.Ref]bool)
+	if err := known.Each(ctx, mail.Ref{}, mail.Ref{}, func(ref mail.Ref, _ mail.Flags) error {
+		taken[ref] = true
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	m.s.mu.Lock()
@@ -608,7 +615,6 @@ func (m *memMailbox) Recover(_ context.Context, pending []mail.Pending) ([]mail.
 		return nil, err
 	}
 	out := make([]mail.Landed, len(pending))
-	taken := make(map[mail.Ref]bool)
 	for i, p := range pending {
 		if m.s.Keyed {
 			if b.msgs[p.Ref] != nil {
