@@ -1,0 +1,131 @@
+//go:build linux || darwin
+
+package maildir
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncBeforeClose says that only a file open for writing can be made durable.
+const syncBeforeClose = false
+
+// openRegular opens without following a symbolic link and without waiting for
+// the other end of a FIFO.
+func (d *osDir) openRegular(name string) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := retryEINTR(func() (int, error) {
+		return unix.Openat(int(d.self.Fd()), name, flags, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (d *osDir) Lstat(name string) (Stat, error) {
+	if err := checkName(name); err != nil {
+		return Stat{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(d.self.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return Stat{}, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	return unixStat(&st), nil
+}
+
+func (d *osDir) Stat() (Stat, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(d.self.Fd()), &st); err != nil {
+		return Stat{}, &fs.PathError{Op: "stat", Path: d.self.Name(), Err: err}
+	}
+	out := unixStat(&st)
+	out.Local = isLocal(int(d.self.Fd()))
+	return out, nil
+}
+
+func (d *osDir) Sync() error { return d.self.Sync() }
+
+// reopen opens the directory anew: with its own reading position, and its own
+// memory of write errors.
+func (d *osDir) reopen() (int, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := retryEINTR(func() (int, error) {
+		return unix.Openat(int(d.self.Fd()), ".", flags, 0)
+	})
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: d.self.Name(), Err: err}
+	}
+	return fd, nil
+}
+
+// linkRename renames in two steps: link fails when the target exists. A
+// directory cannot be linked; it is renamed, which never replaces a directory
+// that holds something.
+func linkRename(d *osDir, name string, to *osDir, newName string) error {
+	from, dst := int(d.self.Fd()), int(to.self.Fd())
+	st, err := d.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if st.Mode.IsDir() {
+		if _, err := to.Lstat(newName); err == nil {
+			return &fs.PathError{Op: "rename", Path: newName, Err: fs.ErrExist}
+		}
+		err = unix.Renameat(from, name, dst, newName)
+	} else if err = unix.Linkat(from, name, dst, newName, 0); err == nil {
+		err = unix.Unlinkat(from, name, 0)
+	}
+	if err == unix.EXDEV {
+		return errCrossDevice
+	}
+	if err != nil {
+		return &fs.PathError{Op: "rename", Path: name, Err: err}
+	}
+	return nil
+}
+
+func retryEINTR(fn func() (int, error)) (int, error) {
+	for {
+		n, err := fn()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+func unixStat(st *unix.Stat_t) Stat {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	default:
+		mode |= fs.ModeIrregular
+	}
+	if st.Mode&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return Stat{
+		Dev: uint64(st.Dev), Ino: uint64(st.Ino), Size: st.Size, Mode: mode, UID: int(st.Uid),
+		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()),
+	}
+}
+
+func statOf(info os.FileInfo) Stat {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Stat{Size: info.Size(), Mode: info.Mode(), Mtime: info.ModTime(), UID: -1}
+	}
+	return Stat{
+		Dev: uint64(st.Dev), Ino: st.Ino, Size: info.Size(), Mode: info.Mode(), Mtime: info.ModTime(), UID: int(st.Uid),
+	}
+}
+
+func effectiveUID() int { return os.Geteuid() }

@@ -1,0 +1,343 @@
+package maildir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"postbag/internal/mail"
+)
+
+// The retention area is the directory "trash" in the state directory:
+//
+//	trash/20240501T120000Z/Work%2FProjects/TAG.KEY         a message
+//	trash/20240501T120000Z/Work%2FProjects/.index-TAG.json what it was
+//
+// with a directory for the start of each run that removed something, one in it
+// for each mailbox, and the messages under a name of their own with an index
+// beside them. The time of a file stays that of the message. A mailbox that was
+// deleted lies there as one directory, marked as whole in the index. The index is
+// written first; entries without a file are left over from a crash or have been
+// put back.
+
+// Trashed is one message, or one whole mailbox, in the retention area.
+type Trashed struct {
+	ID      string // names it within the area
+	Mailbox string // where it was
+	Key     string // under which key; "" for a whole mailbox
+	Flags   mail.Flags
+	Date    time.Time // INTERNALDATE
+	Removed time.Time
+	Bytes   int64 // size of the file; 0 for a whole mailbox
+	Whole   bool
+}
+
+// Trash lists the retention area, the oldest removals first.
+func (s *Store) Trash(ctx context.Context) ([]Trashed, error) {
+	var out []Trashed
+	err := s.eachTrashed(ctx, func(_ Dir, t Trashed, _ retained) error {
+		out = append(out, t)
+		return nil
+	})
+	slices.SortStableFunc(out, func(a, b Trashed) int { return a.Removed.Compare(b.Removed) })
+	return out, fail("list removed messages", "", mail.ScopeAccount, mail.Ref{}, err)
+}
+
+// eachTrashed calls fn for everything in the area. The directory is the one that
+// the file is in.
+func (s *Store) eachTrashed(ctx context.Context, fn func(Dir, Trashed, retained) error) error {
+	trash, done, err := s.openTrash()
+	if err != nil || trash == nil {
+		return err
+	}
+	defer done()
+	runs, err := names(trash, func(n string) bool { return isDir(trash, n) })
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.eachInRun(trash, run, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) eachInRun(trash Dir, run string, fn func(Dir, Trashed, retained) error) error {
+	dir, err := trash.OpenDir(run)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer dir.Close()
+	boxes, err := names(dir, func(n string) bool { return isDir(dir, n) })
+	if err != nil {
+		return err
+	}
+	for _, box := range boxes {
+		sub, err := dir.OpenDir(box)
+		if err == nil {
+			err = s.eachInBox(sub, run+"/"+box, fn)
+			sub.Close()
+		}
+		if ignoreGone(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) eachInBox(d Dir, path string, fn func(Dir, Trashed, retained) error) error {
+	indexes, err := names(d, func(n string) bool { return strings.HasPrefix(n, indexMark) })
+	if err != nil {
+		return err
+	}
+	for _, index := range indexes {
+		f, err := d.Open(index)
+		if err != nil {
+			return err
+		}
+		var list []retained
+		err = json.NewDecoder(f).Decode(&list)
+		f.Close()
+		if err != nil {
+			s.notice("an index of removed messages is damaged", "", path+"/"+index)
+			continue
+		}
+		for _, e := range list {
+			st, err := lstatEntry(d, e)
+			if err != nil {
+				continue
+			}
+			if err := fn(d, trashedOf(path, e, st), e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func lstatEntry(d Dir, e retained) (Stat, error) {
+	st, err := d.Lstat(e.File)
+	if err == nil && st.Mode.IsDir() != e.Whole {
+		err = fs.ErrNotExist
+	}
+	return st, err
+}
+
+func trashedOf(path string, e retained, st Stat) Trashed {
+	t := Trashed{ID: path + "/" + e.File, Mailbox: e.Mailbox, Date: st.Mtime, Removed: e.Removed, Bytes: st.Size, Whole: e.Whole}
+	if e.Whole {
+		t.Bytes = 0
+		return t
+	}
+	name, _ := parseName(e.Name)
+	t.Key = name.key
+	t.Flags = flagsOf(name.letters, nil)
+	t.Flags.Keywords = t.Flags.Keywords.Union(mail.NewKeywords(strings.Fields(e.Keywords)...))
+	return t
+}
+
+// names lists the entries that a filter takes, sorted.
+func names(d Dir, take func(string) bool) ([]string, error) {
+	var all []string
+	err := d.Names(func(name []byte, _ fs.FileMode) error {
+		all = append(all, string(name))
+		return nil
+	})
+	all = slices.DeleteFunc(all, func(n string) bool { return !take(n) })
+	slices.Sort(all)
+	return all, err
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
+		return nil
+	}
+	return err
+}
+
+// openTrash opens the area; nil when there is none.
+func (s *Store) openTrash() (Dir, func() error, error) {
+	state, err := s.root.OpenDir(s.layout.stateDir())
+	if err != nil {
+		return nil, nil, ignoreGone(err)
+	}
+	defer state.Close()
+	trash, err := state.OpenDir(trashDir)
+	if err != nil {
+		return nil, nil, ignoreGone(err)
+	}
+	return trash, trash.Close, nil
+}
+
+// PutBack puts things of the retention area back where they were, with flags and
+// date, and answers with the IDs of those that are there now. A mailbox that is
+// gone is made again. A message whose key is taken gets a new one; a whole mailbox
+// whose name is taken stays in the area.
+func (s *Store) PutBack(ctx context.Context, ids []string) ([]string, error) {
+	if err := s.writable("put back", ""); err != nil {
+		return nil, err
+	}
+	want := map[string]bool{}
+	for _, id := range ids {
+		want[id] = true
+	}
+	var done []string
+	err := s.eachTrashed(ctx, func(d Dir, t Trashed, e retained) error {
+		if !want[t.ID] {
+			return nil
+		}
+		put := s.putMessageBack
+		if t.Whole {
+			put = s.putMailboxBack
+		}
+		ok, err := put(ctx, d, t, e)
+		if ok {
+			done = append(done, t.ID)
+		}
+		return err
+	})
+	return done, fail("put back", "", mail.ScopeAccount, mail.Ref{}, err)
+}
+
+func (s *Store) putMessageBack(ctx context.Context, d Dir, t Trashed, e retained) (bool, error) {
+	if err := s.Create(ctx, t.Mailbox, ""); err != nil {
+		return false, err
+	}
+	m, err := s.openMailbox(ctx, "put back", t.Mailbox, true)
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	if err := m.assign(ctx, t.Flags.Keywords.Words()); err != nil {
+		return false, err
+	}
+	words, err := m.words()
+	if err != nil {
+		return false, err
+	}
+	name, ok := parseName(e.Name)
+	if !ok {
+		return false, nil
+	}
+	taken := m.finder()
+	if err := taken.prepare(ctx, []mail.Ref{{Key: name.key}}); err != nil {
+		return false, err
+	}
+	if _, is := taken.where[name.key]; is {
+		if name.key, err = m.newKeyLike(name.key); err != nil {
+			return false, err
+		}
+	}
+	to := movedName(name, inNew, t.Flags, &keywordTable{}, words, s.infoSep)
+	if name.sep != 0 {
+		to.where = inCur
+	}
+	if err := moveFile(d, e.File, m.sub[to.where], to.name); err != nil {
+		return false, err
+	}
+	m.box.renamed(nil, &to)
+	return true, errors.Join(m.sub[to.where].Sync(), d.Sync())
+}
+
+func (s *Store) putMailboxBack(ctx context.Context, d Dir, t Trashed, e retained) (bool, error) {
+	box, done, err := s.makeBoxDir(t.Mailbox)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	if isDir(box, "cur") {
+		return false, nil
+	}
+	from, err := d.OpenDir(e.File)
+	if err != nil {
+		return false, err
+	}
+	defer from.Close()
+	if err := moveEntries(from, box); err != nil {
+		return false, err
+	}
+	s.forget(t.Mailbox)
+	return true, errors.Join(d.Remove(e.File), d.Sync())
+}
+
+// ExpireTrash removes for good what has been in the retention area for longer
+// than Options.KeepDeleted, and tells how many files that were.
+func (s *Store) ExpireTrash(ctx context.Context) (int, error) {
+	if s.opts.KeepDeleted < 0 {
+		return 0, nil
+	}
+	return s.emptyTrash(ctx, s.opts.Now().Add(-s.opts.KeepDeleted))
+}
+
+// EmptyTrash removes all of the retention area for good, and tells how many files
+// that were.
+func (s *Store) EmptyTrash(ctx context.Context) (int, error) {
+	return s.emptyTrash(ctx, time.Time{})
+}
+
+// emptyTrash removes the directories of runs before a time; the zero time stands
+// for all.
+func (s *Store) emptyTrash(ctx context.Context, before time.Time) (int, error) {
+	if err := s.writable("empty", ""); err != nil {
+		return 0, err
+	}
+	n := 0
+	trash, done, err := s.openTrash()
+	if err == nil && trash != nil {
+		defer done()
+		var runs []string
+		runs, err = names(trash, func(n string) bool {
+			at, err := time.Parse(trashTime, n)
+			return err == nil && (before.IsZero() || at.Before(before))
+		})
+		for _, run := range runs {
+			if err == nil {
+				err = removeTree(ctx, trash, run, 0, &n)
+			}
+		}
+	}
+	return n, fail("empty the retention area", "", mail.ScopeAccount, mail.Ref{}, err)
+}
+
+// removeTree removes an entry and all below it, and counts the files that are no
+// index of ours.
+func removeTree(ctx context.Context, d Dir, name string, depth int, n *int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sub, err := d.OpenDir(name)
+	if errors.Is(err, errNotDir) {
+		if err := d.Remove(name); err != nil {
+			return ignoreGone(err)
+		}
+		if !strings.HasPrefix(name, ".") {
+			*n++
+		}
+		return nil
+	}
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer sub.Close()
+	if depth > 2*maxDepth {
+		return errors.New("the retention area nests too deep")
+	}
+	all, err := names(sub, func(string) bool { return true })
+	for _, entry := range all {
+		if err == nil {
+			err = removeTree(ctx, sub, entry, depth+1, n)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return ignoreGone(d.Remove(name))
+}

@@ -1,0 +1,10 @@
+//go:build unix
+
+package maildir
+
+import "syscall"
+
+func setUmask(mask int) (restore func()) {
+	old := syscall.Umask(mask)
+	return func() { syscall.Umask(old) }
+}
