@@ -1,0 +1,292 @@
+package imapstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"postbag/internal/imapconn"
+	"postbag/internal/mail"
+)
+
+// wanted is a message that is looked for among the arrivals of a mailbox.
+type wanted struct {
+	floor     uint32 // it has this UID or a higher one
+	size      int64
+	id        mail.MessageID
+	described bool
+	digest    mail.Digest // zero: not known
+	// accepted: the server said that it took the message.
+	accepted bool
+	uid      uint32 // the answer, 0: it is not there
+}
+
+// search looks for messages among those that arrived in a mailbox since a UID.
+type search struct {
+	box     *mailbox
+	sess    *session // with the mailbox selected
+	claimed map[uint32]bool
+	items   []imapconn.Item // sorted
+	digests map[uint32]mail.Digest
+}
+
+// list lists the arrivals from the lowest floor of wants on. Only what may be one
+// of wants is kept: the arrivals may be the whole mailbox.
+func (f *search) list(ctx context.Context, wants []*wanted) error {
+	lowest := uint64(maxUID)
+	sizes, ids := make(map[int64]bool), make(map[mail.MessageID]bool)
+	for _, w := range wants {
+		lowest = min(lowest, uint64(max(w.floor, 1)))
+		sizes[w.size] = true
+		ids[w.id] = true
+	}
+	all := collector{want: math.MaxInt / 4, span: uidSpan{lowest, maxUID}}
+	items := imapconn.Flags | imapconn.Size | imapconn.HeaderMessageID
+	err := f.sess.conn.FetchList(ctx, uidRange(lowest, maxUID), items, 0, false, func(it imapconn.Item) error {
+		if !sizes[it.Size] && (it.MessageID == 0 || !ids[it.MessageID]) {
+			return nil
+		}
+		return all.add(it)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	f.items, _ = all.finish()
+	if f.digests == nil {
+		f.digests = make(map[uint32]mail.Digest)
+	}
+	return nil
+}
+
+// match finds each of wants, one message for each, the first UIDs first. Size
+// and Message-ID choose; the content decides, unless the server said that it
+// took the message and only one can be meant.
+func (f *search) match(ctx context.Context, wants []*wanted) error {
+	for _, w := range wants {
+		same := f.candidates(w, true)
+		if len(same) == 1 && w.accepted && w.id != 0 {
+			f.claim(w, same[0])
+			continue
+		}
+		if err := f.byContent(ctx, w, same); err != nil {
+			return err
+		}
+		if w.uid == 0 && w.accepted && w.id != 0 {
+			// Some servers change a message that they take.
+			if other := f.candidates(w, false); len(other) == 1 {
+				f.claim(w, other[0])
+			}
+		}
+	}
+	return nil
+}
+
+// byContent chooses among messages of the right size and Message-ID.
+func (f *search) byContent(ctx context.Context, w *wanted, same []uint32) error {
+	if len(same) == 0 {
+		return nil
+	}
+	if !w.digest.Known() {
+		if w.id != 0 {
+			f.claim(w, same[0])
+		}
+		return nil
+	}
+	if err := f.readDigests(ctx, same); err != nil {
+		return err
+	}
+	for _, uid := range same {
+		if f.digests[uid] == w.digest {
+			f.claim(w, uid)
+			return nil
+		}
+	}
+	// Another content of the same length under the same Message-ID is ours after
+	// the server replaced octets that it does not store (NUL).
+	if w.id != 0 {
+		f.claim(w, same[0])
+	}
+	return nil
+}
+
+func (f *search) claim(w *wanted, uid uint32) {
+	w.uid = uid
+	f.claimed[uid] = true
+}
+
+// candidates are the arrivals that nobody claimed with the Message-ID of w, and
+// its size if that counts.
+func (f *search) candidates(w *wanted, sized bool) []uint32 {
+	var all []uint32
+	for i := range f.items {
+		it := &f.items[i]
+		if it.UID < w.floor || f.claimed[it.UID] || sized && it.Size != w.size {
+			continue
+		}
+		if w.described && it.HasHeader && it.MessageID != w.id {
+			continue
+		}
+		all = append(all, it.UID)
+	}
+	return all
+}
+
+// readDigests reads messages to compute their digests.
+func (f *search) readDigests(ctx context.Context, all []uint32) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(uid uint32) bool { return f.digests[uid].Known() })
+	for _, set := range imapconn.NewUIDSet(all...).Chunks(setBytes) {
+		err := f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, _ int64, body io.Reader) error {
+			h := sha256.New()
+			if _, err := io.Copy(h, body); err != nil {
+				return err
+			}
+			f.digests[it.UID] = mail.Digest(h.Sum(nil))
+			return nil
+		})
+		if err != nil && !refused(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// findLost looks for messages that the server took without telling their UIDs.
+func (c *commit) findLost(ctx context.Context) error {
+	if len(c.lost) == 0 {
+		return nil
+	}
+	c.release()
+	sess, err := c.box.session(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer c.box.store.pool.give(sess)
+	f := &search{box: c.box, sess: sess, claimed: c.claimed}
+	wants := make([]*wanted, len(c.lost))
+	for i, s := range c.lost {
+		if err := s.describe(); err != nil {
+			return err
+		}
+		wants[i] = &s.want
+	}
+	if err := f.list(ctx, wants); err != nil {
+		return err
+	}
+	if err := f.match(ctx, wants); err != nil {
+		return err
+	}
+	for _, s := range c.lost {
+		if s.want.uid != 0 {
+			s.answer.Ref = mail.Ref{UID: s.want.uid}
+			continue
+		}
+		s.answer.Err = c.refusal(mail.KindProtocol, errNotFound)
+	}
+	return nil
+}
+
+var errNotFound = errors.New("the server said that it took the message, which cannot be found in the mailbox")
+
+// describe finds the identity of an upload by its content.
+func (u *upload) describe() error {
+	var head bytes.Buffer
+	h := sha256.New()
+	r := u.body.open()
+	if _, err := io.CopyN(io.MultiWriter(h, &head), r, mail.MaxHeader); err != nil && err != io.EOF {
+		return diskError(err)
+	}
+	if _, err := io.Copy(h, r); err != nil {
+		return diskError(err)
+	}
+	u.want = wanted{
+		floor: u.mark.next, size: u.body.size, accepted: true,
+		id: mail.MessageIDOf(head.Bytes()), described: true, digest: mail.Digest(h.Sum(nil)),
+	}
+	return nil
+}
+
+// lateCommit is how long a server may take to store a message after the
+// connection on which it came was lost.
+const lateCommit = 2 * time.Second
+
+// Recover looks for messages that may have landed before a run was cut off. It
+// answers a zero Ref for those that have to be sent again.
+func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mail.Known) ([]mail.Landed, error) {
+	landed := make([]mail.Landed, len(pending))
+	if len(pending) == 0 {
+		return landed, nil
+	}
+	wants := make([]*wanted, len(pending))
+	for i, p := range pending {
+		w := &wanted{
+			floor: 1, size: p.Message.Size, id: p.Message.ID.MessageID,
+			described: p.Message.ID.Described, digest: p.Message.ID.Digest,
+		}
+		// Under another UIDVALIDITY the message may be anywhere.
+		if mk, ok := parseMark(p.Mark); ok && mk.validity == m.sel.UIDValidity {
+			w.floor = mk.next
+		}
+		wants[i] = w
+	}
+	f := &search{box: m, claimed: make(map[uint32]bool)}
+	floor := slices.MinFunc(wants, func(a, b *wanted) int { return cmp.Compare(a.floor, b.floor) }).floor
+	if known != nil {
+		if err := known.Each(ctx, mail.Ref{UID: floor}, mail.Ref{}, func(ref mail.Ref, _ mail.Flags) error {
+			f.claimed[ref.UID] = true
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	for try := range 2 {
+		if err := m.recoverOnce(ctx, f, wants, known); err != nil {
+			return nil, failed("recover", m.name, err)
+		}
+		missing := slices.ContainsFunc(wants, func(w *wanted) bool { return w.uid == 0 })
+		if !missing || try == 1 {
+			break
+		}
+		if err := m.store.wait(ctx, lateCommit); err != nil {
+			return nil, err
+		}
+	}
+	for i, w := range wants {
+		if w.uid != 0 {
+			landed[i].Ref = mail.Ref{UID: w.uid}
+		}
+	}
+	return landed, nil
+}
+
+func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, known mail.Known) error {
+	sess, err := m.session(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer m.store.pool.give(sess)
+	f.sess = sess
+	if err := f.list(ctx, wants); err != nil {
+		return err
+	}
+	// A message with a row of its own is another one, however like it looks.
+	all := make([]uint32, len(f.items))
+	for i := range f.items {
+		all[i] = f.items[i].UID
+	}
+	err = lookUp(ctx, known, all, func(i int, _ mail.Flags, isKnown bool) {
+		if isKnown {
+			f.claimed[all[i]] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
+	missing := slices.DeleteFunc(slices.Clone(wants), func(w *wanted) bool { return w.uid != 0 })
+	return f.match(ctx, missing)
+}

@@ -1,0 +1,131 @@
+// Package imapstore is an IMAP account as a mail.Store: a small pool of
+// connections, a listing in one round trip, changes found by the cheapest means
+// that the server offers, and writing that is verified. What the protocol leaves
+// open and servers do differently is decided here; what one connection does is
+// package imapconn's business.
+//
+// A mailbox holds no connection of its own. Each call takes one from the pool,
+// one on which the mailbox is selected already where there is one, and gives it
+// back: so any number of mailboxes can be open with a single connection.
+package imapstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"postbag/internal/imapconn"
+	"postbag/internal/mail"
+)
+
+// DefaultConnections is how many connections an account has when nothing else is
+// configured and no quirk says less.
+const DefaultConnections = 4
+
+// Config describes an account.
+type Config struct {
+	Conn imapconn.Config
+	// Connections is the most connections to have at a time; 0 for
+	// DefaultConnections. Quirks and the server may make it fewer.
+	Connections int
+	// Account is what Store.Account answers.
+	Account string
+	// Trash is where Remove puts messages: the name of a mailbox, or a role like
+	// `\Trash`. "" expunges them.
+	Trash string
+	// Shared lists other users' and shared mailboxes as well.
+	Shared bool
+	// Prefix is the prefix of the personal namespace on the wire ("INBOX.") for
+	// servers that do not tell it; "" asks the server.
+	Prefix string
+	// TempDir is where uploads that do not fit in memory wait; "" for the
+	// system's.
+	TempDir string
+	// Log gets remarks for the user about how the account is used; nil for none.
+	Log func(format string, args ...any)
+}
+
+// Store is an IMAP account.
+type Store struct {
+	cfg  Config
+	pool *pool
+	now  func() time.Time
+	// wait sleeps; tests make it short.
+	wait func(ctx context.Context, d time.Duration) error
+
+	mu     sync.Mutex
+	listed bool
+	layout layout
+	names  map[string]place // as last listed, with what was created since
+}
+
+var _ mail.Store = (*Store)(nil)
+
+// place is where a mailbox is on the server.
+type place struct {
+	wire     string
+	delim    byte
+	use      mail.SpecialUse
+	objectID string
+	validity uint32 // 0: not told
+}
+
+// Open logs in to the account. It makes one connection, to find out early what
+// is wrong; others follow when they are needed.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Connections <= 0 {
+		cfg.Connections = DefaultConnections
+	}
+	if cfg.Log == nil {
+		cfg.Log = func(string, ...any) {}
+	}
+	s := &Store{cfg: cfg, now: time.Now, wait: sleep, names: make(map[string]place)}
+	s.pool = newPool(cfg, func() time.Time { return s.now() })
+	sess, err := s.pool.take(ctx, "", false)
+	if err != nil {
+		s.pool.close()
+		return nil, err
+	}
+	s.pool.give(sess)
+	return s, nil
+}
+
+// Account is Config.Account.
+func (s *Store) Account() string { return s.cfg.Account }
+
+// Close ends all connections, also those that are in use: their calls fail.
+func (s *Store) Close() error {
+	s.pool.close()
+	return nil
+}
+
+// Quirks names the rows of the quirks table that apply to this server, for
+// reports.
+func (s *Store) Quirks() []string {
+	_, names := s.pool.quirks()
+	return names
+}
+
+// Connections is how many connections the account may have by now.
+func (s *Store) Connections() int { return s.pool.size() }
+
+// Capabilities and the server's ID, for reports.
+func (s *Store) Capabilities(ctx context.Context) (caps []string, id map[string]string, err error) {
+	sess, err := s.pool.take(ctx, "", false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.pool.give(sess)
+	return sess.conn.Caps(), sess.conn.ServerID(), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
