@@ -44,7 +44,11 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 			return err
 		}
 		open[s] = mb
-		if err := r.checkValidity(ctx, b, s, mb.Info().Validity); err != nil {
+		info := mb.Info()
+		if info.ObjectID != "" {
+			b.rec.ObjectID[s] = info.ObjectID
+		}
+		if err := r.checkValidity(ctx, b, s, info.Validity); err != nil {
 			return err
 		}
 		if !b.look[s] {
