@@ -170,7 +170,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds, steps := uint64(6), 60
 	if os.Getenv("POSTBAG_LONG") != "" {
-		seeds, steps = 200, 200
+		seeds, steps = 40, 150
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
