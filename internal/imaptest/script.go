@@ -2,6 +2,7 @@ package imaptest
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +18,9 @@ import (
 type Script struct {
 	Caps     []string
 	Greeting string // the whole first line; "" for OK with the capabilities
-	Boxes    []*ScriptBox
+	// NoGreeting says nothing at all on a new connection.
+	NoGreeting bool
+	Boxes      []*ScriptBox
 
 	commands []func(*ScriptConn, *ScriptCommand) bool
 	fetches  []func(*ScriptConn, *ScriptMessage, []Att) []Att
@@ -307,6 +310,10 @@ func (c *ScriptConn) serve() {
 }
 
 func (c *ScriptConn) greet() {
+	if c.Script.NoGreeting {
+		c.Hang()
+		return
+	}
 	if c.Script.Greeting != "" {
 		c.Raw(c.Script.Greeting + "\r\n")
 		return
@@ -382,7 +389,8 @@ func (c *ScriptConn) command() ([]byte, bool) {
 		text := strings.TrimRight(string(line), "\r\n")
 		size, ok := literalSize(text)
 		if !ok {
-			return []byte(strings.TrimRight(string(raw), "\r\n")), true
+			// One end of line only: a literal may end in others.
+			return bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r")), true
 		}
 		if size > 64<<20 {
 			return nil, false

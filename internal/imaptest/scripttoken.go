@@ -27,7 +27,7 @@ func parseScriptCommand(raw []byte) (ScriptCommand, error) {
 	tag, rest, _ := bytes.Cut(raw, []byte(" "))
 	tokens, err := tokenize(rest)
 	if err != nil || len(tokens) == 0 || tokens[0].Kind != 'a' {
-		return ScriptCommand{Tag: string(tag), Line: string(rest)}, fmt.Errorf("no command: %q: %v", raw, err)
+		return ScriptCommand{Tag: string(tag), Line: string(rest)}, fmt.Errorf("no command: %.80q: %v", raw, err)
 	}
 	c := ScriptCommand{Tag: string(tag), Verb: strings.ToUpper(tokens[0].Text), Args: tokens[1:], Line: string(rest)}
 	if c.Verb == "UID" && len(c.Args) > 0 {

@@ -2,6 +2,7 @@ package imaptest
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -124,8 +125,25 @@ type recorder struct {
 	failed string
 }
 
-func (r *recorder) Helper()                           {}
-func (r *recorder) Fatalf(format string, args ...any) { r.failed = fmt.Sprintf(format, args...) }
+func (r *recorder) Helper() {}
+
+// Fatalf ends the goroutine, as that of testing.T does.
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.failed = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// caught runs fn, which is expected to fail its test, and answers with how.
+func caught(fn func(TB)) string {
+	var r recorder
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn(&r)
+	}()
+	<-done
+	return r.failed
+}
 
 func TestWireLogThroughProxy(t *testing.T) {
 	t.Parallel()
@@ -146,10 +164,8 @@ func TestWireLogThroughProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Assert(t, ReadWrite)
-	var r recorder
-	log.Assert(&r, ReadOnly)
-	if !strings.Contains(r.failed, "APPEND INBOX {12}") {
-		t.Errorf("the check said %q", r.failed)
+	if failed := caught(func(tb TB) { log.Assert(tb, ReadOnly) }); !strings.Contains(failed, "APPEND INBOX {12}") {
+		t.Errorf("the check said %q", failed)
 	}
 	log.Reset()
 	log.Assert(t, ReadOnly)
