@@ -50,7 +50,7 @@ type Account struct {
 	Mailboxes      []string // patterns, see ParsePatterns
 	Mirror         bool
 	KeepDeleted    Age
-	MaxDelete      Bound
+	MaxDelete      int
 	Since, Before  Date
 	Larger         int64 // octets
 	Smaller        int64 // octets

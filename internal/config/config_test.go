@@ -46,7 +46,7 @@ connections = 2
 mailboxes = ["INBOX", "!\\Junk"]
 mirror = true
 keep_deleted = "2w"
-max_delete = "10%"
+max_delete = 500
 compress = false
 since = "2024-01-31"
 larger = "1K"
@@ -91,7 +91,7 @@ func TestLoad(t *testing.T) {
 		Mailboxes:   []string{"INBOX", `!\Junk`},
 		Mirror:      true,
 		KeepDeleted: Age{Days: 14, Set: true},
-		MaxDelete:   Bound{Percent: 10, Set: true},
+		MaxDelete:   500,
 		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10,
 	}
 	got := c.Accounts["work"]
@@ -100,7 +100,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	home := c.Accounts["home"]
-	if !home.AllowPlaintext || !home.Password.IsZero() || home.MaxDelete != (Bound{Count: 7, Set: true}) {
+	if !home.AllowPlaintext || !home.Password.IsZero() || home.MaxDelete != 7 {
 		t.Errorf("home: got %+v", home)
 	}
 	if got, want := c.Accounts["far"].Tunnel, []string{"ssh", "mail.example.org", "/usr/lib/dovecot/imap -x"}; !reflect.DeepEqual(got, want) {
@@ -142,7 +142,7 @@ func TestLoadErrors(t *testing.T) {
 		{"odd size", account + "larger = '10X'", `PATH: accounts.a.larger: "10X" is no size`, `such as "500K" or "10M"`},
 		{"odd rate", account + "limit_rate = '10'", `PATH: accounts.a.limit_rate: "10" is less than 1K a second`, `octets per second, such as "500K"`},
 		{"odd age", account + "keep_deleted = '30'", `PATH: accounts.a.keep_deleted: "30" is no age`, `such as "30d", "2w", "1y", "0" or "forever"`},
-		{"odd bound", account + "max_delete = -1", `PATH: accounts.a.max_delete: "-1" is no bound`, `a number of messages such as "50", or a share such as "10%"`},
+		{"odd bound", account + "max_delete = -1", `PATH: accounts.a.max_delete: "-1" is no number of messages`, "the most messages that a run may delete, such as 500"},
 		{"many connections", account + "connections = 99", "PATH: accounts.a.connections: 99 is not between 1 and 32", ""},
 		{"no connections", account + "connections = 0", "PATH: accounts.a.connections: 0 is not between 1 and 32", ""},
 		{"odd mechanism", account + "auth = 'ntlm'", `PATH: accounts.a.auth: unknown mechanism "ntlm"`, "one of auto, plain, login, xoauth2, oauthbearer"},

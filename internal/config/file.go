@@ -37,7 +37,7 @@ type (
 		Mailboxes      []string  `toml:"mailboxes"`
 		Mirror         bool      `toml:"mirror"`
 		KeepDeleted    string    `toml:"keep_deleted"`
-		MaxDelete      any       `toml:"max_delete"` // number or text
+		MaxDelete      *int      `toml:"max_delete"`
 		Since          string    `toml:"since"`
 		Before         string    `toml:"before"`
 		Larger         string    `toml:"larger"`

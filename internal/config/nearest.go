@@ -7,7 +7,7 @@ import (
 
 // Nearest is the candidate that word was probably meant to be, "" when none
 // resembles it: at most a third of the letters differ, with letters swapped,
-// case and "-" for "_" counted as little.
+// case and "-" for "_" counted as little; or else word is how it begins.
 func Nearest(word string, candidates []string) string {
 	fold := func(s string) []rune { return []rune(strings.ReplaceAll(strings.ToLower(s), "_", "-")) }
 	if len(word) > 200 {
@@ -23,6 +23,11 @@ func Nearest(word string, candidates []string) string {
 		d := distance(w, f)
 		if allowed := max(1, (max(len(w), len(f))+1)/3); d <= allowed && d < bestDistance && d < len(f) {
 			best, bestDistance = c, d
+		}
+	}
+	for _, c := range candidates {
+		if best == "" && len(w) >= 3 && strings.HasPrefix(string(fold(c)), string(w)) {
+			best = c
 		}
 	}
 	return best

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"postbag/internal/auth"
@@ -97,7 +97,7 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 		out.TLSPins = append(out.TLSPins, pin)
 	}
 	if a.MaxDelete != nil {
-		if out.MaxDelete, err = ParseBound(fmt.Sprint(a.MaxDelete)); err != nil {
+		if out.MaxDelete, err = ParseBound(strconv.Itoa(*a.MaxDelete)); err != nil {
 			return atKey("max_delete", err)
 		}
 	}

@@ -186,6 +186,14 @@ func checkUser(user string) error {
 // Addr is "host:port", as package net wants it.
 func (s Server) Addr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
+// Identity names the account, however it is reached: the same with and without
+// STARTTLS, "user@host", with the port where it is not the scheme's own (bridges
+// on this host differ by nothing else).
+func (s Server) Identity() string {
+	_, rest, _ := strings.Cut(s.String(), "://")
+	return rest
+}
+
 // IsLoopback reports whether the host is this machine.
 func (s Server) IsLoopback() bool {
 	addr, err := netip.ParseAddr(s.Host)

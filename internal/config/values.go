@@ -121,23 +121,11 @@ func (a Age) Duration() time.Duration {
 	return time.Duration(a.Days) * 24 * time.Hour
 }
 
-// Bound is the most that a run may delete: a number of messages, or a share of
-// what is there. The zero Bound is not set.
-type Bound struct {
-	Count   int
-	Percent int
-	Set     bool
-}
-
-// ParseBound reads "50" or "10%".
-func ParseBound(s string) (Bound, error) {
-	text, percent := strings.CutSuffix(s, "%")
-	n, err := strconv.ParseUint(text, 10, 31)
-	if err != nil || percent && n > 100 {
-		return Bound{}, usage("bound", `a number of messages such as "50", or a share such as "10%"`, "%q is no bound", s)
+// ParseBound reads the largest number of messages that a run may delete.
+func ParseBound(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || n == 0 {
+		return 0, usage("bound", "the most messages that a run may delete, such as 500", "%q is no number of messages", s)
 	}
-	if percent {
-		return Bound{Percent: int(n), Set: true}, nil
-	}
-	return Bound{Count: int(n), Set: true}, nil
+	return int(n), nil
 }

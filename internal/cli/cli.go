@@ -1,0 +1,139 @@
+// Package cli is the command line: it takes arguments apart, reads the
+// configuration, opens what the engine works on, and tells what came of it. One
+// file is one command. The library that defines commands and flags is known here
+// only.
+//
+// Results go to stdout, all else to stderr. Every text that is shown passes
+// escape: names and reasons come from servers.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+// session is one call of Main.
+type session struct {
+	ctx context.Context
+	env *Env
+	out *output
+}
+
+// commands are all commands, in the order of the help.
+func commands(s *session) []*cli.Command {
+	return []*cli.Command{
+		backupCommand(s),
+		verifyCommand(s),
+		statusCommand(s),
+		mailboxesCommand(s),
+		demoCommand(s),
+		versionCommand(s),
+	}
+}
+
+// Main runs one command line, without the program's name, and answers with the
+// exit code. The first signal of env ends the run gently; the second makes Main
+// return at once, whatever still runs, for the process to end.
+func Main(args []string, env Env) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s := &session{ctx: ctx, env: &env}
+	list := commands(s)
+	c, err := takeApart(args, list)
+	s.out = newOutput(ctx, &env, c)
+	done := make(chan int, 1)
+	go func() { done <- s.main(c, list, err) }()
+	for signals := 0; ; signals++ {
+		select {
+		case code := <-done:
+			return code
+		case <-env.Signals:
+			if signals > 0 {
+				return exitInterrupted
+			}
+			s.out.warn("stopping after what is under way; once more stops at once")
+			cancel()
+		}
+	}
+}
+
+// main does what the call asks for and reports its error.
+func (s *session) main(c call, list []*cli.Command, err error) int {
+	if err == nil && c.version {
+		c = call{command: "version"}
+	}
+	if err == nil && c.help {
+		err = s.help(c, list)
+		if err == nil {
+			return exitDone
+		}
+	}
+	if err == nil {
+		err = s.run(c, list)
+	}
+	if reported, ok := errors.AsType[exitError](err); ok {
+		return s.out.end(int(reported))
+	}
+	code := exitDone
+	if err != nil {
+		code = s.out.fail("", err)
+	}
+	return s.out.end(code)
+}
+
+// help writes the help of the command, or the list of commands.
+func (s *session) help(c call, list []*cli.Command) error {
+	text := topHelp(list)
+	if c.command != "" {
+		cmd := commandOf([]string{c.command}, list)
+		if cmd == nil {
+			return unknownCommand(c.command, list)
+		}
+		text = commandHelp(cmd)
+	}
+	_, err := io.WriteString(s.env.Stdout, text)
+	return err
+}
+
+// run hands the call to the library, flags first.
+func (s *session) run(c call, list []*cli.Command) error {
+	for _, cmd := range list {
+		cmd.HideHelp, cmd.HideHelpCommand = true, true
+	}
+	app := &cli.App{
+		Name: "postbag", Commands: list, HideHelp: true, HideVersion: true,
+		Writer: io.Discard, ErrWriter: io.Discard,
+		// Without these the library ends the process, and splits values at commas.
+		ExitErrHandler:            func(*cli.Context, error) {},
+		DisableSliceFlagSeparator: true,
+	}
+	args := append([]string{"postbag", c.command}, c.flags...)
+	return app.RunContext(s.ctx, append(append(args, "--"), c.args...))
+}
+
+// action makes the action of a command: it reads the flags, and then runs.
+func (s *session) action(run func(o *options, args []string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		s.out.verbose = c.Bool("verbose")
+		if s.out.verbose && s.out.quiet {
+			return usageError("--quiet", "", "does not go with --verbose")
+		}
+		o, err := readOptions(c, s.env)
+		if err != nil {
+			return err
+		}
+		return run(o, c.Args().Slice())
+	}
+}
+
+// noArguments refuses arguments.
+func noArguments(command string, args []string) error {
+	if len(args) > 0 {
+		return usageError(command, fmt.Sprintf("postbag help %s", command), "takes no argument %q", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"postbag/internal/config"
+	"postbag/internal/mail"
+	"postbag/maildir"
+)
+
+func mailboxesCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "mailboxes",
+		Usage:     "list the mailboxes of a server or a Maildir",
+		UsageText: "mailboxes ACCOUNT\nmailboxes SERVER\nmailboxes MAILDIR",
+		Description: `Lists messages, size, role and name of each mailbox; "-" is not known. Nothing is
+changed.`,
+		ArgsUsage: `  postbag mailboxes work
+  postbag mailboxes imaps://me@imap.example.org --password-file ~/.secret
+  postbag mailboxes ~/mail --mailbox 'Archive/*' --json`,
+		Flags: flags(selectFlags(), configFlags(), withoutRate(serverFlags()), layoutFlags(), outputFlags()),
+		Action: s.action(func(o *options, args []string) error {
+			if len(args) != 1 {
+				return usageError("mailboxes", "postbag help mailboxes", "takes one account, server or Maildir, not %d", len(args))
+			}
+			e, err := s.endpoints(o).parse(args[0])
+			if err != nil {
+				return err
+			}
+			return s.mailboxes(o, e)
+		}),
+	}
+}
+
+func (s *session) mailboxes(o *options, e endpoint) (err error) {
+	var open closers
+	defer func() {
+		if closeErr := open.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	patterns, err := config.ParsePatterns(o.mailboxes)
+	if err != nil {
+		return err
+	}
+	store, where, err := s.openForReading(o, e, &open)
+	if err != nil {
+		return err
+	}
+	list, err := store.List(s.ctx)
+	if err != nil {
+		return at(where, err)
+	}
+	if err := patterns.Check(list); err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(info mail.MailboxInfo) bool { return !patterns.Match(info) })
+	if !e.isServer() {
+		for i := range list {
+			if err := s.count(store, &list[i]); err != nil {
+				return at(where, err)
+			}
+		}
+	}
+	s.list(list)
+	return nil
+}
+
+// count looks into a mailbox of a Maildir tree, whose listing counts nothing. A
+// mailbox that cannot be read is listed with the reason.
+func (s *session) count(store mail.Store, info *mail.MailboxInfo) error {
+	if info.Messages >= 0 || info.NoSelect || info.Err != nil {
+		return nil
+	}
+	messages, bytes, err := countIn(s.ctx, store, info.Name)
+	if err != nil && (mail.AsError(err).Scope != mail.ScopeMailbox || s.ctx.Err() != nil) {
+		return err
+	}
+	if info.Err = err; err == nil {
+		info.Messages, info.Bytes = messages, bytes
+	}
+	return nil
+}
+
+func countIn(ctx context.Context, store mail.Store, name string) (messages int, bytes int64, err error) {
+	box, err := store.Examine(ctx, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer box.Close()
+	for since := mail.Cursor(""); ; {
+		delta, err := box.Changes(ctx, since, nothingKnown{}, 20000)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, m := range delta.New {
+			messages++
+			if m.Size < 0 || bytes < 0 {
+				bytes = -1
+			} else {
+				bytes += m.Size
+			}
+		}
+		if !delta.More {
+			return messages, bytes, nil
+		}
+		since = delta.Cursor
+	}
+}
+
+// nothingKnown is a mail.Known without messages: everything is new.
+type nothingKnown struct{}
+
+func (nothingKnown) Count() int { return 0 }
+
+func (nothingKnown) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
+	return nil
+}
+
+// openForReading opens whatever the endpoint names; where names it in errors.
+func (s *session) openForReading(o *options, e endpoint, open *closers) (store mail.Store, where string, err error) {
+	if e.isServer() {
+		a := o.withFlags(e.account)
+		server, err := s.openServer(a, o.trace, open)
+		return server, a.Server.String(), err
+	}
+	a := o.withFlags(&config.Account{Maildir: e.maildir})
+	options := s.treeOptions(a)
+	options.ReadOnly = true
+	tree, err := maildir.Open(e.maildir, options)
+	if err != nil {
+		return nil, "", at(e.maildir, err)
+	}
+	open.add(tree)
+	return tree, e.maildir, nil
+}
+
+// list writes the mailboxes, and their sum where all of it is known.
+func (s *session) list(list []mail.MailboxInfo) {
+	messages, bytes := 0, int64(0)
+	counted, measured := true, true
+	for _, info := range list {
+		s.mailboxLine(info)
+		s.mailboxEvent(info)
+		if info.NoSelect || info.Err != nil {
+			continue
+		}
+		counted, measured = counted && info.Messages >= 0, measured && info.Bytes >= 0
+		messages += info.Messages
+		bytes += info.Bytes
+	}
+	s.out.summary.Mailboxes.Total = len(list)
+	sum := count(len(list), "mailbox")
+	if counted {
+		sum += ", " + count(messages, "message")
+	}
+	if measured {
+		sum += ", " + size(bytes)
+	}
+	s.out.result("%s", sum)
+}
+
+func (s *session) mailboxLine(info mail.MailboxInfo) {
+	messages, bytes := "-", "-"
+	if info.Messages >= 0 && !info.NoSelect {
+		messages = fmt.Sprint(info.Messages)
+	}
+	if info.Bytes >= 0 && !info.NoSelect {
+		bytes = size(info.Bytes)
+	}
+	note := ""
+	switch {
+	case info.Err != nil:
+		note = fmt.Sprintf(" (cannot be used: %v)", info.Err)
+	case info.NoSelect:
+		note = " (holds no messages)"
+	case info.ReadOnly:
+		note = " (read-only)"
+	}
+	s.out.result("%8s  %7s  %-9s %s%s", messages, bytes, info.Use, info.Name, note)
+}
+
+func (s *session) mailboxEvent(info mail.MailboxInfo) {
+	event := struct {
+		Event      string `json:"event"`
+		Mailbox    string `json:"mailbox"`
+		Role       string `json:"role,omitempty"`
+		Messages   *int   `json:"messages,omitempty"`
+		Bytes      *int64 `json:"bytes,omitempty"`
+		Selectable bool   `json:"selectable"`
+		ReadOnly   bool   `json:"read_only,omitempty"`
+		Error      string `json:"error,omitempty"`
+	}{Event: "mailbox", Mailbox: valid(info.Name), Role: string(info.Use), Selectable: !info.NoSelect && info.Err == nil, ReadOnly: info.ReadOnly}
+	if info.Messages >= 0 && !info.NoSelect {
+		event.Messages = &info.Messages
+	}
+	if info.Bytes >= 0 && !info.NoSelect {
+		event.Bytes = &info.Bytes
+	}
+	if info.Err != nil {
+		event.Error = valid(info.Err.Error())
+	}
+	s.out.event(event)
+}

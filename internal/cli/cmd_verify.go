@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"postbag/internal/config"
+	"postbag/internal/mail"
+	"postbag/sync"
+)
+
+func verifyCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "prove that a backup holds what it should",
+		UsageText: "verify [ACCOUNT...]\nverify SERVER MAILDIR\nverify MAILDIR",
+		Description: `Reads every message in the Maildir and compares it with the digest that was
+recorded when it came; then compares the Maildir with the server, message by
+message, and names each one that is missing, extra, different, damaged, or has
+other flags. With a MAILDIR alone the server is left out. Nothing is changed.
+
+Exit code 0 means that nothing was found, 3 that something was. Messages that
+the server deleted and a backup keeps are not counted.`,
+		ArgsUsage: `  postbag verify work
+  postbag verify work --deep
+  postbag verify ~/mail --json`,
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
+		}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		Action: s.action(func(o *options, args []string) error {
+			eps := s.endpoints(o)
+			if len(args) == 1 && !config.IsURL(args[0]) {
+				e, err := eps.parse(args[0])
+				if err != nil {
+					return err
+				}
+				if !e.isServer() {
+					return s.verifyTree(o, e)
+				}
+			}
+			list, err := eps.pairs("verify", args)
+			if err != nil {
+				return err
+			}
+			return s.each(o, list, func(a *config.Account, label string) int { return s.verify(o, a, true, label) })
+		}),
+	}
+}
+
+// verifyTree checks a Maildir tree alone.
+func (s *session) verifyTree(o *options, e endpoint) error {
+	if o.deep {
+		return usageError("--deep", "postbag verify SERVER MAILDIR --deep", "compares with a server, and none was named")
+	}
+	a := o.withFlags(&config.Account{Maildir: e.maildir})
+	if code := s.verify(o, a, false, ""); code != exitDone {
+		return exitError(code)
+	}
+	return nil
+}
+
+// verify verifies one tree, against its server or alone, and reports.
+func (s *session) verify(o *options, a *config.Account, server bool, label string) int {
+	var open closers
+	result, err := s.runVerify(o, a, server, label, &open)
+	if closeErr := open.Close(); err == nil {
+		err = closeErr
+	}
+	code := exitCode(err)
+	report := &sync.Report{Command: "verify"}
+	if result != nil {
+		report.Mailboxes = sync.MailboxCounts{Total: result.Mailboxes, Failed: len(result.Problems)}
+		report.Problems, report.Kept = result.Problems, result.Kept
+		for _, p := range result.Problems {
+			s.out.warn("%s%s", labelled(label), problemText(p))
+			s.out.hint(p.Hint)
+		}
+		if err == nil && result.Findings+len(result.Problems) > 0 {
+			code = exitPartial
+		}
+		s.out.addVerified(result)
+	}
+	if err != nil {
+		code = s.out.fail(label, err)
+	} else if !s.out.quiet {
+		s.out.result("%s%s in %s, %s: %s, %s", labelled(label), count(result.Messages, "message"), count(result.Mailboxes, "mailbox"),
+			size(result.Bytes), verdict(result), elapsed(s.out.elapsed()))
+	}
+	s.out.account(label, report, code)
+	return code
+}
+
+func labelled(label string) string {
+	if label == "" {
+		return ""
+	}
+	return label + ": "
+}
+
+func verdict(v *sync.Verified) string {
+	var parts []string
+	if v.Findings > 0 {
+		parts = append(parts, count(v.Findings, "finding"))
+	} else {
+		parts = append(parts, "nothing wrong")
+	}
+	if n := len(v.Problems); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s could not be looked at", count(n, "mailbox")))
+	}
+	if v.Kept > 0 {
+		parts = append(parts, fmt.Sprintf("%d kept though deleted there", v.Kept))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (o *output) addVerified(v *sync.Verified) {
+	if o.summary.Verified == nil {
+		o.summary.Verified = &verified{}
+	}
+	sum := o.summary.Verified
+	sum.Messages += v.Messages
+	sum.Bytes += v.Bytes
+	sum.Findings += v.Findings
+}
+
+func (s *session) runVerify(o *options, a *config.Account, server bool, label string, open *closers) (*sync.Verified, error) {
+	patterns, err := config.ParsePatterns(a.Mailboxes)
+	if err != nil {
+		return nil, err
+	}
+	local, err := s.readTree(a, open)
+	if err != nil {
+		return nil, err
+	}
+	options := sync.VerifyOptions{
+		B: local.store, Journal: local.state, Match: patterns.Match, Filter: filter(a, s.env), Deep: o.deep,
+		Found: func(f sync.Finding) { s.finding(label, f) },
+	}
+	if server {
+		store, err := s.openServer(a, o.trace, open)
+		if err != nil {
+			return nil, err
+		}
+		options.A = &checkedStore{Store: store, patterns: patterns}
+	} else if err := s.checkRecorded(local, patterns); err != nil {
+		return nil, err
+	}
+	display := s.display()
+	defer display.Close()
+	options.Progress = display
+	return sync.Verify(s.ctx, options)
+}
+
+// checkRecorded refuses patterns that choose none of the mailboxes that the
+// state knows.
+func (s *session) checkRecorded(t *tree, patterns *config.Patterns) error {
+	records, err := t.state.Mailboxes(s.ctx)
+	if err != nil {
+		return err
+	}
+	var list []mail.MailboxInfo
+	for _, r := range records {
+		name := r.Name[0]
+		if name == "" {
+			name = r.Name[1]
+		}
+		list = append(list, mail.MailboxInfo{Name: name, Use: r.Use})
+	}
+	return patterns.Check(list)
+}
+
+// finding writes one finding. It is a result: -q leaves it out, the exit code
+// tells.
+func (s *session) finding(label string, f sync.Finding) {
+	if !s.out.quiet {
+		s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
+	}
+	event := struct {
+		Event   string `json:"event"`
+		Account string `json:"account,omitempty"`
+		Kind    string `json:"kind"`
+		Mailbox string `json:"mailbox"`
+		Side    string `json:"side"`
+		UID     uint32 `json:"uid,omitempty"`
+		Key     string `json:"key,omitempty"`
+		Date    string `json:"date,omitempty"`
+		Size    *int64 `json:"size,omitempty"`
+		Reason  string `json:"reason"`
+	}{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
+		UID: f.Ref.UID, Key: valid(f.Ref.Key), Reason: valid(f.Text)}
+	if !f.Message.Date.IsZero() {
+		event.Date = f.Message.Date.Format(time.RFC3339)
+	}
+	if f.Size >= 0 {
+		event.Size = &f.Size
+	}
+	s.out.event(event)
+}

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postbag/internal/config"
+	"postbag/internal/mail"
+)
+
+// endpoint is one argument that names a place: an account of the configuration,
+// a server, or a Maildir tree. For a server account holds nothing but the
+// address.
+type endpoint struct {
+	account *config.Account // nil for a Maildir tree
+	maildir string          // absolute; that of the account, "" when it has none
+}
+
+// isServer reports whether the endpoint can be connected to.
+func (e endpoint) isServer() bool { return e.account != nil }
+
+// endpoints reads arguments. The configuration is loaded when it is first
+// needed.
+type endpoints struct {
+	env    *Env
+	path   string
+	loaded *config.Config
+}
+
+func (s *session) endpoints(o *options) *endpoints { return &endpoints{env: s.env, path: o.config} }
+
+func (e *endpoints) config() (*config.Config, error) {
+	if e.loaded != nil {
+		return e.loaded, nil
+	}
+	c, err := config.Load(e.path, e.env.config())
+	if err != nil {
+		return nil, err
+	}
+	e.loaded = c
+	return c, nil
+}
+
+// parse reads one argument: an address, "maildir:PATH", the name of an account,
+// or the path of a directory.
+func (e *endpoints) parse(arg string) (endpoint, error) {
+	switch {
+	case arg == "":
+		return endpoint{}, usageError("argument", "", "is empty")
+	case config.IsURL(arg):
+		return e.server(arg)
+	case strings.HasPrefix(arg, "maildir:"), strings.ContainsAny(arg, `/\~`), arg == ".", arg == "..":
+		return e.maildir(arg)
+	}
+	c, err := e.config()
+	if err != nil {
+		return endpoint{}, err
+	}
+	a, err := c.Account(arg)
+	if err == nil {
+		return endpoint{a, a.Maildir}, nil
+	}
+	if at, _ := e.env.absolute(arg); at != "" {
+		if info, statErr := os.Stat(at); statErr == nil && info.IsDir() {
+			return endpoint{maildir: at}, nil
+		}
+	}
+	if strings.Contains(arg, "@") {
+		mail.AsError(err).Hint = fmt.Sprintf("a server is written imaps://%s", arg)
+	}
+	return endpoint{}, err
+}
+
+// server reads an address.
+func (e *endpoints) server(arg string) (endpoint, error) {
+	server, err := config.ParseServer(arg)
+	if err != nil {
+		return endpoint{}, err
+	}
+	return endpoint{account: &config.Account{Server: server}}, nil
+}
+
+// maildir reads the path of a tree.
+func (e *endpoints) maildir(arg string) (endpoint, error) {
+	path := strings.TrimPrefix(arg, "maildir:")
+	if path == "" {
+		return endpoint{}, usageError(arg, "", "names no directory")
+	}
+	at, err := e.env.absolute(path)
+	return endpoint{maildir: filepath.Clean(at)}, err
+}
+
+// pairs reads the arguments of a command that works on accounts, or on one
+// server and one Maildir tree. Without arguments all accounts are meant.
+func (e *endpoints) pairs(command string, args []string) ([]endpoint, error) {
+	if len(args) > 0 && config.IsURL(args[0]) {
+		if len(args) != 2 {
+			return nil, usageError(command, fmt.Sprintf("postbag %s SERVER MAILDIR", command), "a server needs one Maildir beside it")
+		}
+		server, err := e.server(args[0])
+		if err != nil {
+			return nil, err
+		}
+		if config.IsURL(args[1]) {
+			return nil, usageError(command, "from server to server is another command's work", "the second argument is no Maildir: %s", config.RedactURL(args[1]))
+		}
+		tree, err := e.maildir(args[1])
+		if err != nil {
+			return nil, err
+		}
+		server.maildir = tree.maildir
+		return []endpoint{server}, nil
+	}
+	c, err := e.config()
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 0 {
+		args = c.Names()
+		if len(args) == 0 {
+			return nil, usageError(command, fmt.Sprintf("postbag %s SERVER MAILDIR, or write accounts into %s", command, c.Path), "there is no account")
+		}
+	}
+	var list []endpoint
+	seen := map[string]bool{}
+	for _, arg := range args {
+		one, err := e.parse(arg)
+		if err != nil {
+			return nil, err
+		}
+		if !one.isServer() {
+			return nil, usageError(command, fmt.Sprintf("postbag %s SERVER MAILDIR", command), "%s is a Maildir, where an account or a server is wanted", arg)
+		}
+		if one.maildir == "" {
+			return nil, usageError("account "+arg, fmt.Sprintf("add maildir = \"...\" to it in %s", c.Path), "has no Maildir")
+		}
+		if !seen[arg] {
+			list = append(list, one)
+		}
+		seen[arg] = true
+	}
+	return list, nil
+}

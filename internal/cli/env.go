@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"postbag/internal/auth"
+)
+
+// Env is all that a command sees of the world beside the files and servers it
+// is told to work on.
+type Env struct {
+	Stdout, Stderr io.Writer
+	LookupEnv      func(name string) (string, bool)
+	Home           string // the home directory; "" when there is none
+	Dir            string // the working directory
+	Now            func() time.Time
+	// Signals gets the signals that end a run: the first one gently, the second
+	// at once. nil when there are none.
+	Signals <-chan os.Signal
+	// Ask asks for a password without echo; nil when stdin is not a terminal.
+	Ask func(ctx context.Context, prompt string) (string, error)
+	// StdoutTTY and StderrTTY say which of the streams is a terminal.
+	StdoutTTY, StderrTTY bool
+	Width                func() int // columns of the terminal behind stderr
+	Version              string
+}
+
+// System is the Env of this process. It takes over the signals.
+func System() Env {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader of stdout that goes away must not kill a run halfway: with this,
+	// writes fail instead. It is no signal.Ignore, which children would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	home, _ := os.UserHomeDir() // "" is what Env says for none
+	dir, _ := os.Getwd()
+	env := Env{
+		Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv, Home: home, Dir: dir, Now: time.Now, Signals: signals,
+		StdoutTTY: term.IsTerminal(int(os.Stdout.Fd())),
+		StderrTTY: term.IsTerminal(int(os.Stderr.Fd())),
+		Width: func() int {
+			width, _, err := term.GetSize(int(os.Stderr.Fd()))
+			if err != nil {
+				return 0
+			}
+			return width
+		},
+		Version: version(),
+	}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		env.Ask = auth.Terminal(os.Stdin, os.Stderr)
+	}
+	return env
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v == "" || v == "(devel)" {
+		v = "devel"
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v += " " + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return v
+}

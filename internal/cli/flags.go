@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"postbag/internal/auth"
+	"postbag/internal/config"
+	"postbag/internal/mail"
+)
+
+// The categories of flags, as the help shows them.
+const (
+	catWhat    = "Selection"
+	catSafety  = "Safety"
+	catServer  = "Connection"
+	catLogin   = "Login"
+	catMaildir = "Maildir"
+	catOutput  = "Output"
+)
+
+// Flags are defined once, here, and picked by the commands. All texts are read
+// in readOptions.
+
+// flags joins lists of flags.
+func flags(lists ...[]cli.Flag) []cli.Flag { return slices.Concat(lists...) }
+
+func jsonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Category: catOutput, Usage: "results as one JSON object a line, the last one a summary"},
+	}
+}
+
+func outputFlags() []cli.Flag {
+	return append(jsonFlags(),
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: catOutput, Usage: "say on stderr what goes on"})
+}
+
+func quietFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: catOutput, Usage: "nothing but errors and warnings, and JSON where it is asked for"},
+	}
+}
+
+func configFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Category: catServer, Usage: "the configuration is in `FILE`"},
+	}
+}
+
+func selectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "mailbox", Category: catWhat,
+			Usage: "only mailboxes that match `PATTERN`; may be repeated. * stands for any text across levels, ? for one character, " +
+				`! before it leaves mailboxes out, \Sent and the like name a role. Instead of the configuration's mailboxes`},
+	}
+}
+
+func filterFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "since", Category: catWhat, Usage: "only messages received at or after `DATE`: 2024-01-31, or 90d for 90 days ago"},
+		&cli.StringFlag{Name: "before", Category: catWhat, Usage: "only messages received before `DATE`"},
+		&cli.StringFlag{Name: "larger", Category: catWhat, Usage: "only messages larger than `SIZE`, such as 500K or 10M"},
+		&cli.StringFlag{Name: "smaller", Category: catWhat, Usage: "only messages smaller than `SIZE`"},
+	}
+}
+
+func serverFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "connections", Category: catServer, Usage: "use at most `N` connections (default 4, fewer where the provider wants it)"},
+		&cli.StringFlag{Name: "limit-rate", Category: catServer, Usage: "move at most `RATE` octets a second, such as 500K, over all connections"},
+		&cli.StringFlag{Name: "tls-ca", Category: catServer, Usage: "trust the certificates in `FILE` (PEM) and no others"},
+		&cli.StringSliceFlag{Name: "tls-pin", Category: catServer, Usage: "accept only a server whose public key has this `SHA256`, whoever signed it; may be repeated"},
+		&cli.BoolFlag{Name: "allow-plaintext", Category: catServer, Usage: "do without TLS (imap:// only): password and mail can be read on the way"},
+		&cli.StringFlag{Name: "tunnel", Category: catServer, Usage: "run `COMMAND`, without a shell, and speak IMAP with it instead of connecting"},
+		&cli.StringFlag{Name: "trace", Category: catServer, Usage: "add what is said on the wire to `FILE`, without passwords and messages"},
+		&cli.StringFlag{Name: "password-command", Category: catLogin, Usage: "the password is what `COMMAND` prints, on one line; it runs without a shell"},
+		&cli.StringFlag{Name: "password-file", Category: catLogin, Usage: "the password is in `FILE`, which nobody else may read"},
+		&cli.StringFlag{Name: "password-env", Category: catLogin, Usage: "the password is in the environment variable `NAME`"},
+		&cli.StringFlag{Name: "auth", Category: catLogin, Usage: "log in with `MECHANISM`: plain, login, or with an OAuth token as the password xoauth2, oauthbearer (default auto)"},
+	}
+}
+
+// withoutRate leaves out what matters only where much is moved.
+func withoutRate(list []cli.Flag) []cli.Flag {
+	return slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-rate" })
+}
+
+func maildirFlags() []cli.Flag {
+	return append(layoutFlags(), stateFlags()...)
+}
+
+func layoutFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "layout", Category: catMaildir, Usage: "lay mailboxes out as `LAYOUT`: verbatim, maildir++ or flat (default: what is there, else verbatim)"},
+	}
+}
+
+func stateFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "state", Category: catMaildir, Usage: "keep what is known of earlier runs in `FILE` (default: in the Maildir)"},
+	}
+}
+
+// options are the flags of one call, parsed. Zero fields were not given.
+type options struct {
+	config      string
+	dryRun      bool
+	mailboxes   []string
+	filter      dates
+	connections int
+	limitRate   int64
+	tlsCA       string
+	tlsPins     [][]byte
+	plaintext   bool
+	tunnel      []string
+	trace       string
+	password    auth.Source
+	mechanism   string
+	layout      string
+	state       string
+	mirror      bool
+	refill      bool
+	maxDelete   int
+	force       bool
+	deep        bool
+}
+
+// dates is a filter as it is written.
+type dates struct {
+	since, before   config.Date
+	larger, smaller int64
+}
+
+// readOptions parses the flags of a command. An error names the flag.
+func readOptions(c *cli.Context, env *Env) (*options, error) {
+	o := &options{
+		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
+		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
+	}
+	cfg := env.config()
+	var first error
+	text := func(flag string, parse func(string) error) {
+		if first != nil || !c.IsSet(flag) {
+			return
+		}
+		value := c.String(flag)
+		if value == "" {
+			first = usageError("--"+flag, "", "the value is empty")
+		} else if err := parse(value); err != nil {
+			first = atFlag(flag, err)
+		}
+	}
+	path := func(flag string, to *string) {
+		text(flag, func(s string) (err error) { *to, err = config.ExpandPath(s, env.Dir, cfg); return })
+	}
+	path("config", &o.config)
+	path("tls-ca", &o.tlsCA)
+	path("trace", &o.trace)
+	path("state", &o.state)
+	text("since", func(s string) (err error) { o.filter.since, err = config.ParseDate(s); return })
+	text("before", func(s string) (err error) { o.filter.before, err = config.ParseDate(s); return })
+	text("larger", func(s string) (err error) { o.filter.larger, err = config.ParseSize(s); return })
+	text("smaller", func(s string) (err error) { o.filter.smaller, err = config.ParseSize(s); return })
+	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
+	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
+	text("auth", func(s string) (err error) { o.mechanism, err = auth.ParseMechanism(s); return })
+	text("tunnel", func(s string) (err error) { o.tunnel, err = config.SplitCommand(s, cfg); return })
+	text("max-delete", func(s string) (err error) { o.maxDelete, err = config.ParseBound(s); return })
+	text("connections", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return usageError("", "", "%q is no number", s)
+		}
+		o.connections, err = config.CheckConnections(n)
+		return err
+	})
+	if first != nil {
+		return nil, first
+	}
+	if err := o.readPassword(c, text, path); err != nil {
+		return nil, err
+	}
+	if first != nil {
+		return nil, first
+	}
+	return o, o.checkLists(c)
+}
+
+// readPassword reads the flags of which only one may be given.
+func (o *options) readPassword(c *cli.Context, text func(string, func(string) error), path func(string, *string)) error {
+	var given []string
+	for _, flag := range []string{"password-command", "password-file", "password-env"} {
+		if c.IsSet(flag) {
+			given = append(given, "--"+flag)
+		}
+	}
+	if len(given) > 1 {
+		return usageError(given[0], "", "does not go with %s", given[1])
+	}
+	text("password-command", func(s string) (err error) { o.password.Command, err = auth.SplitCommand(s); return })
+	path("password-file", &o.password.File)
+	text("password-env", func(s string) error { o.password.Env = s; return nil })
+	return nil
+}
+
+func (o *options) checkLists(c *cli.Context) error {
+	for _, pin := range c.StringSlice("tls-pin") {
+		sum, err := config.ParsePin(pin)
+		if err != nil {
+			return atFlag("tls-pin", err)
+		}
+		o.tlsPins = append(o.tlsPins, sum)
+	}
+	if _, err := config.ParsePatterns(o.mailboxes); err != nil {
+		return err
+	}
+	if o.limitRate > 0 && o.tunnel != nil {
+		return usageError("--limit-rate", "limit the rate within the tunnel", "does not go with --tunnel")
+	}
+	if o.filter.larger > 0 && o.filter.smaller > 0 && o.filter.larger >= o.filter.smaller {
+		return usageError("--larger", "", "no message is larger than %d and smaller than %d octets", o.filter.larger, o.filter.smaller)
+	}
+	return nil
+}
+
+// atFlag is err with the flag named in place of the kind of value.
+func atFlag(flag string, err error) error {
+	e := *mail.AsError(err)
+	e.Op = "--" + flag
+	return &e
+}
+
+// config is what package config needs of the environment.
+func (env *Env) config() config.Environment {
+	return config.Environment{LookupEnv: env.LookupEnv, Home: env.Home}
+}
+
+// absolute is a path given as an argument.
+func (env *Env) absolute(path string) (string, error) {
+	abs, err := config.ExpandPath(path, env.Dir, env.config())
+	if err == nil && !filepath.IsAbs(abs) {
+		err = usageError(path, "", "there is no working directory to start from")
+	}
+	return abs, err
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	gosync "sync"
+	"syscall"
+	"time"
+
+	"postbag/internal/mail"
+	"postbag/sync"
+)
+
+// output is where a command writes: results to stdout, as text or as JSON, and
+// everything else to stderr. Each text is escaped on its way. Its methods may be
+// called from several goroutines at once.
+type output struct {
+	ctx     context.Context // that of the call: it ends with an interruption
+	env     *Env
+	json    bool
+	quiet   bool
+	verbose bool
+	start   time.Time
+
+	mu      gosync.Mutex
+	stdout  sink
+	stderr  sink
+	summary summary
+}
+
+// sink is a stream that is given up after the first error.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) write(p []byte) {
+	if s.err == nil {
+		_, s.err = s.w.Write(p)
+	}
+}
+
+// summary is the last object of --json.
+type summary struct {
+	Event     string             `json:"event"`
+	Command   string             `json:"command"`
+	Account   string             `json:"account,omitempty"` // one of several
+	DryRun    bool               `json:"dry_run,omitempty"`
+	Outcome   string             `json:"outcome"`
+	Exit      int                `json:"exit"`
+	ElapsedMS int64              `json:"elapsed_ms"`
+	Mailboxes sync.MailboxCounts `json:"mailboxes"`
+	A         sync.Counts        `json:"a"`
+	B         sync.Counts        `json:"b"`
+	Kept      int                `json:"kept"`
+	Verified  *verified          `json:"verified,omitempty"` // of verify only
+	Problems  []problem          `json:"problems"`
+}
+
+// verified is what a verification looked at.
+type verified struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	Findings int   `json:"findings"`
+}
+
+// problem is a sync.Problem in JSON.
+type problem struct {
+	Account string `json:"account,omitempty"`
+	Mailbox string `json:"mailbox"`
+	Side    string `json:"side"`
+	UID     uint32 `json:"uid,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Date    string `json:"date,omitempty"`
+	Size    *int64 `json:"size,omitempty"`
+	Kind    string `json:"kind"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint,omitempty"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+func newOutput(ctx context.Context, env *Env, c call) *output {
+	return &output{ctx: ctx, env: env, json: c.json, quiet: c.quiet, start: env.Now(),
+		stdout: sink{w: env.Stdout}, stderr: sink{w: env.Stderr},
+		summary: summary{Event: "summary", Command: c.command, Problems: []problem{}}}
+}
+
+// result writes one line of the command's result, unless the result is JSON.
+func (o *output) result(format string, args ...any) {
+	if o.json {
+		return
+	}
+	o.line(&o.stdout, fmt.Sprintf(format, args...))
+}
+
+// event writes one JSON object, when JSON is wanted.
+func (o *output) event(v any) {
+	if !o.json {
+		return
+	}
+	encoded, err := json.Marshal(v)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		if o.stdout.err == nil {
+			o.stdout.err = err
+		}
+		return
+	}
+	o.stdout.write(append(escapeJSON(encoded), '\n'))
+}
+
+// note writes one line to stderr, for the verbose.
+func (o *output) note(format string, args ...any) {
+	if o.verbose {
+		o.line(&o.stderr, fmt.Sprintf(format, args...))
+	}
+}
+
+// warn writes one line to stderr that -q does not silence: something is not as
+// it should be.
+func (o *output) warn(format string, args ...any) {
+	o.line(&o.stderr, "postbag: "+fmt.Sprintf(format, args...))
+}
+
+func (o *output) hint(hint string) {
+	if hint != "" {
+		o.line(&o.stderr, "hint: "+hint)
+	}
+}
+
+// fail reports an error, with an account where there are several: one line that
+// says what, where and why, one with a hint, and an object of JSON. It answers
+// with the exit code. After an interruption that is all there is to say: what
+// fails then fails because of it.
+func (o *output) fail(account string, err error) int {
+	e := mail.AsError(err)
+	code, kind, reason, hint := exitCode(err), kindName(e.Kind), err.Error(), e.Hint
+	if code == exitInterrupted || o.ctx.Err() != nil {
+		code, kind, reason, hint = exitInterrupted, "interrupted", "interrupted", "run it again and it goes on"
+	}
+	text := reason
+	if account != "" {
+		text = account + ": " + text
+	}
+	o.warn("%s", text)
+	o.hint(hint)
+	o.event(struct {
+		Event   string `json:"event"`
+		Account string `json:"account,omitempty"`
+		Kind    string `json:"kind"`
+		Exit    int    `json:"exit"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}{"error", account, kind, code, valid(reason), valid(hint)})
+	return code
+}
+
+// end writes the summary and answers with the exit code that holds in the end.
+func (o *output) end(code int) int {
+	o.summary.Exit, o.summary.Outcome = code, outcomeOf(code)
+	o.summary.ElapsedMS = o.elapsed().Milliseconds()
+	o.event(o.summary)
+	o.mu.Lock()
+	err := o.stdout.err
+	o.mu.Unlock()
+	// A reader that went away has seen what it wanted.
+	if err == nil || errors.Is(err, syscall.EPIPE) {
+		return code
+	}
+	o.warn("stdout: %v", err)
+	return worse(code, exitFailed)
+}
+
+func (o *output) elapsed() time.Duration { return o.env.Now().Sub(o.start) }
+
+func (o *output) line(s *sink, text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.write([]byte(escape(text) + "\n"))
+}
