@@ -116,7 +116,7 @@ func (m *mailbox) accountedFor(from cursor, s *scan) bool {
 // wordsString is the part of String for the keyword file.
 func (f fingerprint) wordsString() string {
 	s := f.String()
-	return s[strings.LastIndexByte(s, '-')+1:]
+	return s[strings.LastIndexByte(s, ',')+1:]
 }
 
 // issue remembers a cursor that is given out now, issueAt one that was taken

@@ -42,7 +42,7 @@ func (f fingerprint) String() string {
 	var b []byte
 	for i, s := range []fileStamp{f.cur, f.new, f.words} {
 		if i > 0 {
-			b = append(b, '-')
+			b = append(b, ',')
 		}
 		if s == (fileStamp{}) {
 			continue
@@ -150,7 +150,7 @@ func parseCursor(c mail.Cursor) cursor {
 		return cursor{}
 	}
 	return cursor{
-		stamp: p[1], words: p[1][strings.LastIndexByte(p[1], '-')+1:],
+		stamp: p[1], words: p[1][strings.LastIndexByte(p[1], ',')+1:],
 		sum: nameSum{lo: lo, hi: hi, count: count}, valid: true,
 	}
 }

@@ -56,8 +56,8 @@ func hashName(where subdir, name []byte) [2]uint64 {
 		k0, k1 = 0x9e3779b97f4a7c15, 0xd1b54a32d192ed03
 		k2, k3 = 0x8bb84b93962eacc9, 0x4b33a62ed433d4a3
 	)
-	a := uint64(len(name))*k0 ^ uint64(where+1)*k3
-	b := uint64(len(name))*k1 ^ uint64(where+1)*k2
+	a := uint64(len(name)+1)*k0 ^ uint64(where+1)*k3
+	b := uint64(len(name)+1)*k1 ^ uint64(where+1)*k2
 	for len(name) > 0 {
 		var w uint64
 		if len(name) >= 8 {

@@ -8,3 +8,5 @@ func setUmask(mask int) (restore func()) {
 	old := syscall.Umask(mask)
 	return func() { syscall.Umask(old) }
 }
+
+func makeFIFO(path string) { syscall.Mkfifo(path, 0o600) }

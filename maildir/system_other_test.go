@@ -3,3 +3,5 @@
 package maildir
 
 func setUmask(int) (restore func()) { return func() {} }
+
+func makeFIFO(string) {}
