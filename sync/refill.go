@@ -8,10 +8,10 @@ import (
 	"postbag/state"
 )
 
-// Aside is implemented by a mailbox that can put a damaged message away, where
-// nothing is lost and nobody reads it.
+// Aside is implemented by a store that can put a damaged message away, where
+// nothing is lost and nobody reads it. It tells whether the message was there.
 type Aside interface {
-	SetAside(ctx context.Context, ref mail.Ref, reason string) error
+	SetAside(ctx context.Context, mailbox string, ref mail.Ref, reason string) (bool, error)
 }
 
 var errMissing = errors.New("it was missing from the copy")
@@ -63,7 +63,10 @@ func (r *run) refillBox(ctx context.Context, b *box) error {
 			}
 		}
 	}
-	return check()
+	if err := check(); err != nil {
+		return err
+	}
+	return r.aloneRows(ctx, b, state.A) // those of a mailbox that was gone
 }
 
 // refillChunk checks some rows that side B has or had.
@@ -98,8 +101,8 @@ func (r *run) refillChunk(ctx context.Context, b *box, mb mail.Mailbox, rows []*
 			continue
 		}
 		if ok {
-			if aside, can := mb.(Aside); can {
-				if err := aside.SetAside(ctx, row.Ref[state.B], "its content is not what was stored"); err != nil {
+			if aside, can := r.store[state.B].(Aside); can {
+				if _, err := aside.SetAside(ctx, b.rec.Name[state.B], row.Ref[state.B], "its content is not what was stored"); err != nil {
 					return err
 				}
 			}
