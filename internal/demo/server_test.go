@@ -82,9 +82,7 @@ func TestServerServesWhatWasPutIn(t *testing.T) {
 	t.Parallel()
 	samples := append(slices.Collect(demo.Corpus(5, 40)), demo.Torture()...)
 	e := imaptest.StartEmbedded(t, slices.Values(samples))
-	target := e.Target()
-	target.Addr, target.TLS = e.TLSAddr(), true
-	d := target.MustDump(t)
+	d := e.TLSTarget().MustDump(t)
 	next := map[string]int{}
 	for _, s := range samples {
 		box := d[s.Mailbox]
@@ -106,14 +104,15 @@ func TestServerTakesAppendedOctetsAsTheyAre(t *testing.T) {
 	t.Parallel()
 	e := imaptest.StartEmbedded(t, nil)
 	c := connect(t, e.Target())
-	for _, s := range demo.Torture() {
+	torture := demo.Torture()
+	for _, s := range torture {
 		command := fmt.Sprintf("APPEND INBOX (%s) %s {%d+}", s.Flags, imaptest.Quote(s.Date.Format("_2-Jan-2006 15:04:05 -0700")), len(s.Raw))
 		if _, err := c.DoLiteral(command, s.Raw, ""); err != nil {
 			t.Fatalf("%s: %v", s.Label, err)
 		}
 	}
 	for i, m := range e.Account.Messages("INBOX") {
-		s := demo.Torture()[i]
+		s := torture[i]
 		if !bytes.Equal(m.Raw, s.Raw) || !m.Flags.Equal(s.Flags) || !m.Date.Equal(s.Date) {
 			t.Errorf("%s: it is not what was sent", s.Label)
 		}

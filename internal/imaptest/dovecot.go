@@ -410,6 +410,13 @@ func (d *Dovecot) Target(user string) Target {
 	return Target{Addr: d.Addr(), CA: d.cert.CA, User: user, Password: DovecotPassword}
 }
 
+// TLSTarget is the account of a user, with implicit TLS.
+func (d *Dovecot) TLSTarget(user string) Target {
+	t := d.Target(user)
+	t.Addr, t.TLS = d.TLSAddr(), true
+	return t
+}
+
 // Log is what the server logged.
 func (d *Dovecot) Log() string {
 	text, err := os.ReadFile(filepath.Join(d.dir, "log"))

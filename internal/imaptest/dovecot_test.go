@@ -95,9 +95,7 @@ func TestDovecotBumpUIDValidity(t *testing.T) {
 func TestDovecotOptions(t *testing.T) {
 	t.Parallel()
 	d := StartDovecot(t, DovecotOptions{NoCaps: []string{"QRESYNC", "CONDSTORE"}, Compress: true, Prefix: "INBOX.", Delimiter: "."})
-	tls := d.Target("u")
-	tls.Addr, tls.TLS = d.TLSAddr(), true
-	c, err := Dial(tls)
+	c, err := Dial(d.TLSTarget("u"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,3 +56,10 @@ func (e *Embedded) Target() Target {
 	}
 	return t
 }
+
+// TLSTarget is the account, with implicit TLS.
+func (e *Embedded) TLSTarget() Target {
+	t := e.Target()
+	t.Addr, t.TLS = e.TLSAddr(), true
+	return t
+}

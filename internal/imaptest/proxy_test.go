@@ -271,7 +271,7 @@ func TestProxyDelayIsALine(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 10*(n-1))); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 3*time.Second { // one after the other would be 5 s
 		t.Errorf("%d messages took %v: they waited for one another", n, took)
 	}
 }
@@ -285,7 +285,7 @@ func TestProxyRate(t *testing.T) {
 	if _, err := io.ReadFull(dial(t, p), make([]byte, 30_000)); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took < 250*time.Millisecond || took > 2*time.Second {
+	if took := time.Since(start); took < 250*time.Millisecond || took > 10*time.Second {
 		t.Errorf("30 kB at 100 kB/s took %v", took)
 	}
 }

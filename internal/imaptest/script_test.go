@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
 	"postbag/internal/demo"
 )
 
@@ -208,6 +211,67 @@ func TestScriptedTakesFill(t *testing.T) {
 		one, other := Dump{name: box}, Dump{name: got[name]}
 		if diff := Diff(one.Content(), other.Content()); diff != "" {
 			t.Errorf("embedded (-) and scripted (+):\n%s", diff)
+		}
+	}
+}
+
+// TestLibraryTakesTheDefaultScript: a client that closes the connection at
+// whatever it does not understand gets along with the default.
+func TestLibraryTakesTheDefaultScript(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{StartScripted(t, nil).Addr(), StartEmbedded(t, demo.Corpus(1, 60)).Addr()} {
+		c, err := imapclient.DialInsecure(addr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Login(EmbeddedUser, EmbeddedPassword).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		boxes, err := c.List("", "*", &imap.ListOptions{ReturnStatus: &imap.StatusOptions{NumMessages: true, UIDNext: true}}).Collect()
+		if err != nil || len(boxes) < 3 || boxes[0].Status == nil {
+			t.Errorf("LIST gave %d mailboxes, %v", len(boxes), err)
+		}
+		box, err := c.Select("INBOX", nil).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := imap.UIDSet{imap.UIDRange{Start: 1}}
+		found, err := c.UIDSearch(&imap.SearchCriteria{}, &imap.SearchOptions{ReturnAll: true}).Wait()
+		if err != nil || uint32(len(found.AllUIDs())) != box.NumMessages {
+			t.Errorf("SEARCH: %v, want %d messages: %v", found, box.NumMessages, err)
+		}
+		messages, err := c.Fetch(all, &imap.FetchOptions{
+			UID: true, Flags: true, InternalDate: true, RFC822Size: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}},
+		}).Collect()
+		if err != nil || uint32(len(messages)) != box.NumMessages {
+			t.Errorf("FETCH gave %d messages, want %d: %v", len(messages), box.NumMessages, err)
+		}
+		for _, m := range messages {
+			if got := int64(len(m.BodySection[0].Bytes)); got != m.RFC822Size {
+				t.Errorf("uid %d: %d octets, want %d", m.UID, got, m.RFC822Size)
+			}
+		}
+		flags := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged, "kw"}}
+		if err := c.Store(imap.UIDSetNum(2), flags, nil).Close(); err != nil {
+			t.Error(err)
+		}
+		moved, err := c.Move(imap.UIDSetNum(2), "Archive").Wait()
+		if err != nil || moved.SourceUIDs.String() != "2" {
+			t.Errorf("MOVE gave %+v, %v", moved, err)
+		}
+		appended := c.Append("Sent", 5, nil)
+		if _, err := appended.Write([]byte("a\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := appended.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := appended.Wait(); err != nil || data.UID == 0 {
+			t.Errorf("APPEND gave %+v, %v", data, err)
+		}
+		if err := c.Logout().Wait(); err != nil {
+			t.Error(err)
 		}
 	}
 }
