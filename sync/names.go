@@ -86,7 +86,7 @@ func (r *run) emptySide(in TreeInput) error {
 
 // enter makes a box of a join. What fails here spoils this mailbox only.
 func (r *run) enter(ctx context.Context, j *Join) error {
-	b := &box{rec: j.Record, info: j.Info}
+	b := &box{rec: j.Record, info: j.Info, problems: make(map[int64]bool), tries: make(map[int64]state.Problem), joined: make(map[int64]bool)}
 	b.saved = *j.Record
 	for s := range j.Info {
 		side := state.Side(s)
@@ -100,6 +100,10 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 			}
 		} else {
 			err = r.store[s].Create(ctx, j.Record.Name[s], j.Record.Use)
+			if err == nil && j.Record.Validity[s] != "" {
+				r.rep.problem(Problem{Mailbox: b.name(), Side: side, Size: -1, Kind: mail.KindGone, Warning: true,
+					Reason: "the mailbox was gone from the copy, and was made again for new mail", Hint: "--refill brings its messages back"})
+			}
 		}
 		if err != nil {
 			if e := mail.AsError(err); e.Scope == mail.ScopeAccount {
@@ -188,12 +192,6 @@ func (r *run) vanished(ctx context.Context, in TreeInput) error {
 			}
 			rec.Gone[s] = thisRun
 			tx.Mailboxes = append(tx.Mailboxes, rec)
-			if s == state.B && rec.Gone[state.A] == 0 && !r.Policy.May[state.A].DeleteMailboxes {
-				r.rep.problem(Problem{Mailbox: rec.Name[s], Side: s, Size: -1, Kind: mail.KindGone, Warning: true,
-					Reason: "the mailbox was deleted there, and is kept on the other side",
-					Hint:   "create it again to have it filled again"})
-				continue
-			}
 			r.Progress.Note("%s: the mailbox is gone from %s; its messages are kept", rec.Name[s], r.store[s].Account())
 		}
 	}

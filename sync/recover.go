@@ -71,6 +71,7 @@ func (r *run) recoverBox(ctx context.Context, rows []*state.Row) error {
 				err = &mail.Error{Kind: mail.KindOther, Err: errors.New("the run was cut off while it was copied")}
 			}
 			tx.Problems = append(tx.Problems, problemOf(quarantined{row, to, err}, state.Problem{}))
+			r.lineUp(b, row)
 		}
 		tx.Rows = append(tx.Rows, row)
 	}
@@ -104,11 +105,6 @@ func (r *run) askRecover(ctx context.Context, b *box, to state.Side, rows []*sta
 
 // collectRetries lines up the messages that earlier runs had to leave out.
 func (r *run) collectRetries(ctx context.Context) error {
-	for _, b := range r.boxes {
-		b.problems = make(map[int64]bool)
-		b.tries = make(map[int64]state.Problem)
-		b.joined = make(map[int64]bool)
-	}
 	problems, rows, err := r.Journal.Problems(ctx)
 	if err != nil {
 		return err
@@ -120,17 +116,27 @@ func (r *run) collectRetries(ctx context.Context) error {
 			continue
 		}
 		b := r.boxes[n]
-		b.problems[row.ID], b.tries[row.ID] = true, p
-		for _, s := range []state.Side{state.A, state.B} {
-			if row.Alone(s) && r.Policy.May[s.Other()].New && b.info[0] != nil && b.info[1] != nil {
-				b.retry = append(b.retry, row)
-			}
-		}
+		b.tries[row.ID] = p
+		r.lineUp(b, row)
 	}
-	if r.Refill && !r.DryRun {
+	if r.Refill {
 		return r.refill(ctx)
 	}
 	return nil
+}
+
+// lineUp adds a row of one side, which has a problem on record, to those that
+// are to be copied.
+func (r *run) lineUp(b *box, row *state.Row) {
+	b.problems[row.ID] = true
+	if slices.ContainsFunc(b.retry, func(o *state.Row) bool { return o.ID == row.ID }) {
+		return
+	}
+	for _, s := range []state.Side{state.A, state.B} {
+		if row.Alone(s) && r.Policy.May[s.Other()].New && b.info[0] != nil && b.info[1] != nil {
+			b.retry = append(b.retry, row)
+		}
+	}
 }
 
 // problemOf is the journal's note about a quarantined message.

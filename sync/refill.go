@@ -101,7 +101,7 @@ func (r *run) refillChunk(ctx context.Context, b *box, mb mail.Mailbox, rows []*
 			continue
 		}
 		if ok {
-			if aside, can := r.store[state.B].(Aside); can {
+			if aside, can := r.store[state.B].(Aside); can && !r.DryRun {
 				if _, err := aside.SetAside(ctx, b.rec.Name[state.B], row.Ref[state.B], "its content is not what was stored"); err != nil {
 					return err
 				}
@@ -113,6 +113,9 @@ func (r *run) refillChunk(ctx context.Context, b *box, mb mail.Mailbox, rows []*
 		b.problems[row.ID] = true
 		b.retry = append(b.retry, row)
 		b.look[state.B] = true
+	}
+	if r.DryRun {
+		return nil
 	}
 	return commit(ctx, r.Journal, &tx, true)
 }

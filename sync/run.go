@@ -227,6 +227,10 @@ func (r *run) passes(ctx context.Context) error {
 			if err := r.Sleep(ctx, wait); err != nil {
 				return err
 			}
+			// What a failed landing left on its way is not known to any delta.
+			if err := r.recover(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	for _, b := range r.dirty() {

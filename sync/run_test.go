@@ -239,3 +239,52 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("findings %v (%d), want %v", got, v.Findings, want)
 	}
 }
+
+// A batch that cannot be made durable leaves rows on their way. The next pass of
+// the same run must find out about them, or it would end "done" without them.
+func TestFailedLandingIsFinishedInTheSameRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.store[0].AddBox("INBOX")
+	for i := range 10 {
+		w.store[0].Put("INBOX", mail.Flags{}, day, text(i))
+	}
+	w.store[1].AddBox("INBOX")
+	w.store[1].PrepareFails = 1
+	w.mustRun(t, sync.Backup(), nil)
+	if a, b := w.store[0].Content(true), w.store[1].Content(true); !slices.Equal(a, b) {
+		t.Errorf("after a failed landing the copy is %v, want %v", b, a)
+	}
+	w.checkQuiet(t, sync.Backup())
+}
+
+func TestMailboxGoneFromCopyIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	w := filled(t, 4)
+	w.store[0].AddBox("Work")
+	w.store[0].Put("Work", mail.Flags{}, day, text(50))
+	w.mustRun(t, sync.Backup(), nil)
+	w.store[1].DropBox("Work")
+	w.store[0].Put("Work", mail.Flags{}, day, text(51))
+	rep := w.mustRun(t, sync.Backup(), nil)
+	if n := len(w.store[1].Messages("Work")); n != 1 || len(rep.Problems) != 1 || !rep.Problems[0].Warning {
+		t.Errorf("the mailbox holds %d messages, problems %+v; want the new one only, and a warning", n, rep.Problems)
+	}
+	w.checkQuiet(t, sync.Backup())
+	w.mustRun(t, sync.Backup(), func(o *sync.Options) { o.Refill = true })
+	if a, b := w.store[0].Content(true), w.store[1].Content(true); !slices.Equal(a, b) {
+		t.Errorf("after a refill the copy is %v, want %v", b, a)
+	}
+}
+
+func TestLostStateDownloadsNothing(t *testing.T) {
+	t.Parallel()
+	w := filled(t, 30)
+	w.journal = newWorld().journal
+	before := w.store[0].Fetched
+	w.mustRun(t, sync.Backup(), nil)
+	if n := w.store[0].Fetched - before; n != 0 || len(w.store[1].Messages("INBOX")) != 30 {
+		t.Errorf("%d bodies were fetched, and the copy has %d messages; want none and 30", n, len(w.store[1].Messages("INBOX")))
+	}
+	w.checkQuiet(t, sync.Backup())
+}

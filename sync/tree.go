@@ -32,7 +32,8 @@ type Join struct {
 // PlanTree joins both sides' mailboxes with the records, by name, then by object
 // id where a name vanished (a renamed mailbox). Where a side lacks a mailbox that
 // the policy lets it have, it is to be created; one that the state saw on that
-// side before is not: it was deleted there. The joins come in the order of their
+// side before is not: it was deleted there. A one-way copy needs it all the same,
+// for what is yet to come. The joins come in the order of their
 // names. No mailbox is ever deleted by this plan.
 func PlanTree(in TreeInput) []Join {
 	t := tree{in: in, joins: make(map[*state.Mailbox]*Join)}
@@ -119,8 +120,11 @@ func (t *tree) finish(j *Join) {
 			}
 			continue
 		}
-		if j.Record.Name[s] == "" && t.in.Policy.May[s].Mailboxes {
-			j.Record.Name[s] = j.Record.Name[1-s]
+		never := j.Record.Name[s] == ""
+		if t.in.Policy.May[s].Mailboxes && (never || t.in.Policy.reads(state.Side(1-s))) {
+			if never {
+				j.Record.Name[s] = j.Record.Name[1-s]
+			}
 			j.Create[s] = true
 		}
 	}

@@ -31,7 +31,9 @@ type Store struct {
 	Refuse func(body []byte) *mail.Error
 	// Unreadable, when set, is asked before a message is given out.
 	Unreadable func(body []byte) *mail.Error
-	// Storable masks the flags that the store can hold; nil holds all.
+	// PrepareFails is how many times a batch cannot be made durable.
+	PrepareFails int
+	// Holds masks the flags that the store can hold; nil holds all.
 	Holds func(mail.Flags) mail.Flags
 
 	mu      sync.Mutex
@@ -553,7 +555,15 @@ func (b *memBatch) Add(_ context.Context, msg mail.Message, body io.Reader) (mai
 	return p, nil
 }
 
-func (b *memBatch) Prepare(context.Context) error { return b.m.s.Steps.Step() }
+func (b *memBatch) Prepare(context.Context) error {
+	b.m.s.mu.Lock()
+	defer b.m.s.mu.Unlock()
+	if b.m.s.PrepareFails > 0 {
+		b.m.s.PrepareFails--
+		return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindUnreachable, Temporary: true, Op: "append", Mailbox: b.m.name, Err: errors.New("connection reset")}
+	}
+	return b.m.s.Steps.Step()
+}
 
 func (b *memBatch) Commit(_ context.Context, added []mail.Pending) ([]mail.Landed, error) {
 	var out []mail.Landed
