@@ -156,7 +156,7 @@ func (p *itemParser) apply(it *Item, name, val []byte) {
 		}
 	default:
 		if hasPrefixFold(name, "BODY[HEADER.FIELDS") && !equalFold(val, "NIL") {
-			it.MessageID, it.HasHeader = mail.HashMessageID(messageIDField(unquote(val))), true
+			it.MessageID, it.HasHeader = mail.MessageIDOf(unquote(val)), true
 		}
 	}
 }
@@ -206,35 +206,6 @@ func stringList(val []byte) []string {
 		}
 	}
 	return list
-}
-
-// messageIDField is the value of the first Message-ID field in header, with the
-// folding in it; "" when there is none.
-func messageIDField(header []byte) string {
-	const name = "MESSAGE-ID"
-	for len(header) > 0 {
-		line, rest, _ := bytes.Cut(header, []byte("\n"))
-		if hasPrefixFold(line, name) {
-			if value := bytes.TrimLeft(line[len(name):], " \t"); len(value) > 0 && value[0] == ':' {
-				return string(value[1:]) + continuationLines(rest)
-			}
-		}
-		header = rest
-	}
-	return ""
-}
-
-// continuationLines are the folded lines at the start of header.
-func continuationLines(header []byte) string {
-	n := 0
-	for n < len(header) && (header[n] == ' ' || header[n] == '\t') {
-		end := bytes.IndexByte(header[n:], '\n')
-		if end < 0 {
-			return string(header)
-		}
-		n += end + 1
-	}
-	return string(header[:n])
 }
 
 // parseDate parses a date-time (RFC 9051, 9) into UTC: "17-Jul-1996 02:44:25

@@ -66,12 +66,27 @@ func (c *Conn) Select(ctx context.Context, mbox []byte, readOnly bool) (Selected
 		if e, ok := errors.AsType[*mail.Error](err); ok {
 			e.Mailbox = sel.Name
 			e.Op = strings.ToLower(name)
+			if status, ok := errors.AsType[*StatusError](err); ok && status.Code == "" && saysGone(status.Text) {
+				e.Kind = mail.KindGone
+			}
 		}
 		return Selected{}, err
 	}
 	sel.takeCode(*s)
 	c.selected, c.readOnly = true, sel.ReadOnly
 	return sel, nil
+}
+
+// saysGone reports whether the text of a NO to SELECT, which Dovecot and others
+// send without the code, says that there is no such mailbox.
+func saysGone(text string) bool {
+	text = strings.ToLower(text)
+	for _, words := range []string{"doesn't exist", "does not exist", "no such mailbox", "unknown mailbox", "nonexistent", "non-existent", "not found"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unselect closes the mailbox that is open, if any, without expunging anything:
