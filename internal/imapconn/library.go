@@ -179,7 +179,8 @@ func cleanStatusItems(items []Token) []Token {
 func cleanESearch(tokens []Token) bool {
 	for i := 0; i < len(tokens); i++ {
 		t := &tokens[i]
-		if t.Kind == List && i == 0 {
+		if t.Kind == List && i == 0 && len(t.List) == 2 && t.List[0].Is("TAG") && t.List[1].Kind == Quoted {
+			t.List[0].Data = []byte("TAG")
 			continue
 		}
 		t.Data = []byte(upper(t.Data))

@@ -208,10 +208,14 @@ func normalise(ranges []UIDRange) []UIDRange {
 	return out
 }
 
-// parseUint32 parses decimal digits; false for anything else and for overflow.
+// parseUint32 parses decimal digits; 0 and false for anything else and for
+// overflow.
 func parseUint32(b []byte) (uint32, bool) {
 	n, ok := parseUint64(b)
-	return uint32(n), ok && n <= math.MaxUint32
+	if !ok || n > math.MaxUint32 {
+		return 0, false
+	}
+	return uint32(n), true
 }
 
 // parseUint64 is parseUint32 for 64 bits.
