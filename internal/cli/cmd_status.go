@@ -15,8 +15,12 @@ import (
 	"postbag/sync"
 )
 
-// runsShown is how many runs status tells of.
-const runsShown = 5
+// runsShown is how many runs status tells of, out of the last runsRead: runs that
+// had nothing to do are left out.
+const (
+	runsShown = 5
+	runsRead  = 100
+)
 
 func statusCommand(s *session) *cli.Command {
 	return &cli.Command{
@@ -161,8 +165,11 @@ func (s *session) countStatus(db *state.DB, event *statusEvent) error {
 	for i, p := range problems {
 		event.Problems = append(event.Problems, problemJSON(event.Account, storedProblem(p, rows[i], names[rows[i].Mailbox])))
 	}
-	runs, err := db.Runs(s.ctx, runsShown)
+	runs, err := db.Runs(s.ctx, runsRead)
 	for _, r := range runs {
+		if len(event.Runs) == runsShown {
+			break
+		}
 		one := runEvent{Command: valid(r.Command), Started: r.Started, Outcome: valid(r.Outcome)}
 		if r.Finished.IsZero() {
 			one.Outcome = "cut off"
@@ -172,7 +179,9 @@ func (s *session) countStatus(db *state.DB, event *statusEvent) error {
 		if json.Valid([]byte(r.Summary)) {
 			one.Summary = json.RawMessage(r.Summary)
 		}
-		event.Runs = append(event.Runs, one)
+		if one.Outcome != string(sync.Done) || runCounts(one) != "" {
+			event.Runs = append(event.Runs, one)
+		}
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	gosync "sync"
 
 	"postbag/internal/auth"
@@ -94,6 +95,10 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		return nil, at(a.Server.String(), err)
 	}
 	open.add(store)
+	s.out.note("logged in to %s, with at most %s", a.Server, count(store.Connections(), "connection"))
+	if quirks := store.Quirks(); len(quirks) > 0 {
+		s.out.note("the server is known for: %s", strings.Join(quirks, ", "))
+	}
 	return store, nil
 }
 

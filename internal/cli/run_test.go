@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -318,6 +319,8 @@ func TestBar(t *testing.T) {
 		w := start(t, nil)
 		var stdout, stderr lockedBuffer
 		env := w.env(&stdout, &stderr)
+		began, calls := time.Now(), atomic.Int64{}
+		env.Now = func() time.Time { return began.Add(time.Duration(calls.Add(1)) * time.Second) } // the bar waits a while
 		env.StdoutTTY, env.StderrTTY = test.stdoutTTY, test.stderrTTY
 		if got := Main(w.args("backup", test.args...), env); got != 0 {
 			t.Errorf("%s: got %d\n%s", test.name, got, stderr.String())

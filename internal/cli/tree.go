@@ -107,6 +107,7 @@ func (s *session) withState(a *config.Account, store *maildir.Store, o state.Opt
 		return nil, err
 	}
 	open.add(db)
+	s.out.note("the state is %s", path)
 	return &tree{store: store, state: db}, nil
 }
 

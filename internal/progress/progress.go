@@ -14,8 +14,12 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// interval is the time between two drawings of the bar.
-const interval = 100 * time.Millisecond
+const (
+	interval = 100 * time.Millisecond // between two drawings of the bar
+	// patience is the time before the first drawing: what is over so soon needs
+	// no bar, and has no rate worth showing.
+	patience = 500 * time.Millisecond
+)
 
 // clearLine brings the cursor to the start of the line and empties it.
 const clearLine = "\r\x1b[K"
@@ -40,11 +44,13 @@ type Display struct {
 	bar      *progressbar.ProgressBar
 	messages [2]int // done, expected
 	bytes    [2]int64
+	began    time.Time // the first call of Expect or Done
 	drawn    time.Time
 	visible  bool
 }
 
-// New makes a Display. It shows nothing before the first message is done.
+// New makes a Display. It shows nothing in the first half second, and nothing
+// before the first message is done.
 func New(o Options) *Display { return &Display{o: o} }
 
 // Expect adds to what is to be done.
@@ -53,6 +59,7 @@ func (d *Display) Expect(messages int, bytes int64) {
 	defer d.mu.Unlock()
 	d.messages[1] += messages
 	d.bytes[1] += max(bytes, 0)
+	d.begin()
 }
 
 // Done adds to what has been done.
@@ -61,9 +68,28 @@ func (d *Display) Done(messages int, bytes int64) {
 	defer d.mu.Unlock()
 	d.messages[0] += messages
 	d.bytes[0] += max(bytes, 0)
-	if d.o.Bar && d.o.Now().Sub(d.drawn) >= interval {
+	d.begin()
+	if !d.o.Bar {
+		return
+	}
+	if now := d.o.Now(); now.Sub(d.drawn) >= interval && now.Sub(d.began) >= patience {
 		d.draw()
 	}
+}
+
+// begin starts the library's clock, which the rate is reckoned by.
+func (d *Display) begin() {
+	if !d.o.Bar || d.bar != nil {
+		return
+	}
+	d.began = d.o.Now()
+	d.bar = progressbar.NewOptions64(1,
+		progressbar.OptionSetWriter(io.Discard),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetWidth(20),
+	)
+	d.bar.StartWithoutRender()
 }
 
 // Note shows one line to the verbose.
@@ -100,14 +126,6 @@ func (d *Display) clear() {
 // draw shows the bar as of now. The library renders; the line is written here,
 // cut to the terminal, so that it never wraps and can always be taken away.
 func (d *Display) draw() {
-	if d.bar == nil {
-		d.bar = progressbar.NewOptions64(1,
-			progressbar.OptionSetWriter(io.Discard),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionShowCount(),
-			progressbar.OptionSetWidth(20),
-		)
-	}
 	// The library's bar ends for good when it is full; more may be found to do.
 	d.bar.ChangeMax64(max(d.bytes[0]+1, d.bytes[1]))
 	d.bar.Describe(fmt.Sprintf("%d/%d messages", d.messages[0], max(d.messages[0], d.messages[1])))

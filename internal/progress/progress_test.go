@@ -12,7 +12,7 @@ import (
 
 type clock struct{ t time.Time }
 
-func (c *clock) now() time.Time { c.t = c.t.Add(interval); return c.t }
+func (c *clock) now() time.Time { c.t = c.t.Add(patience); return c.t }
 
 func escape(s string) string { return strings.ReplaceAll(s, "\x1b", `\x1b`) }
 
@@ -57,6 +57,11 @@ func TestBarIsDrawnSeldom(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	d := New(Options{Out: &out, Bar: true, Escape: escape, Now: func() time.Time { return now }})
 	d.Expect(100_000, 1e9)
+	d.Done(1, 1000)
+	if out.Len() > 0 {
+		t.Errorf("drawn at once: %q", out.String())
+	}
+	now = now.Add(patience)
 	for range 1000 {
 		d.Done(1, 1000)
 	}
