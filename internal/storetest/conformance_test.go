@@ -1,0 +1,17 @@
+package storetest
+
+import (
+	"testing"
+
+	"postbag/internal/mail"
+)
+
+// The reference stores are held to what they are the reference for.
+func TestReferenceStores(t *testing.T) {
+	t.Parallel()
+	for _, keyed := range []bool{false, true} {
+		t.Run(NewStore(keyed).Account(), func(t *testing.T) {
+			Run(t, Config{Local: keyed, Stamps: true, Open: func(*testing.T) mail.Store { return NewStore(keyed) }})
+		})
+	}
+}
