@@ -168,6 +168,24 @@ func (a *account) sameAs(t testing.TB, server imaptest.Dump) {
 	}
 }
 
+// sameIn is sameAs for the mailboxes that the server has. It answers with the
+// others that the tree has, sorted.
+func (a *account) sameIn(t testing.TB, server imaptest.Dump) (extra []string) {
+	t.Helper()
+	local := treeDump(t, a.dir)
+	for name := range local {
+		if _, ok := server[name]; !ok {
+			extra = append(extra, name)
+			delete(local, name)
+		}
+	}
+	slices.Sort(extra)
+	if diff := imaptest.Diff(server.Content(), local.Content()); diff != "" {
+		t.Errorf("the Maildir differs from the server (- missing, + extra):\n%s", clip(diff))
+	}
+	return extra
+}
+
 // statePath is where the state of a tree is.
 func (a *account) statePath() string { return filepath.Join(a.dir, ".postbag", "state.db") }
 
