@@ -240,8 +240,11 @@ func lockKeywords(ctx context.Context, d Dir, now func() time.Time) (unlock func
 	for waited := time.Duration(0); ; waited += 50 * time.Millisecond {
 		f, err := d.Create(keywordLock)
 		if err == nil {
-			err = f.Close()
-			return func() { d.Remove(keywordLock) }, err
+			if err := f.Close(); err != nil {
+				d.Remove(keywordLock)
+				return nil, err
+			}
+			return func() { d.Remove(keywordLock) }, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
