@@ -171,7 +171,7 @@ func (o *output) end(code int) int {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return code
 	}
-	o.warn("stdout: %v", err)
+	o.warn("stdout: %v", bare(err))
 	return worse(code, exitFailed)
 }
 
