@@ -118,7 +118,8 @@ type Mailbox interface {
 	// Changes says what happened since the cursor. known is this side of the
 	// mailbox in the state, valid under the Validity of Info (the caller passes
 	// an empty one, and the cursor "", when the validity changed). At most about
-	// limit new messages are listed at a time.
+	// limit new messages are listed at a time. What was done through this store
+	// since the cursor may be left out: the caller knows it.
 	Changes(ctx context.Context, since Cursor, known Known, limit int) (Delta, error)
 	// Describe finds the identities of messages without moving their bodies over
 	// a network: Message-ID always, Digest where reading the message is local and
