@@ -16,7 +16,9 @@ import (
 var may = map[string][]string{
 	"":                   {"internal/cli"},
 	"internal/cli":       {"internal/auth", "internal/config", "internal/demo", "internal/export", "internal/imapconn", "internal/imapstore", "internal/mail", "internal/progress", "maildir", "state", "sync"},
-	"internal/config":    {"internal/mail"},
+	"internal/config":    {"internal/auth", "internal/mail"},
+	"internal/e2e":       {},
+	"internal/bench":     {"internal/demo", "internal/imaptest", "internal/mail"},
 	"internal/auth":      {"internal/mail"},
 	"internal/progress":  {},
 	"internal/export":    {"internal/mail"},
