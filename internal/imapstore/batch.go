@@ -70,15 +70,10 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	if err := m.readOnly("append"); err != nil {
 		return nil, err
 	}
-	b := &batch{box: m, spool: spool{dir: m.store.cfg.TempDir}}
-	err := m.store.run(ctx, m.wire, true, func(sess *session) error {
-		b.limit = sess.appendLimit()
-		return m.findFloor(ctx, sess)
-	})
-	if err != nil {
+	if err := m.findFloor(ctx); err != nil {
 		return nil, failed("append", m.name, err)
 	}
-	return b, nil
+	return &batch{box: m, limit: m.limit, spool: spool{dir: m.store.cfg.TempDir}}, nil
 }
 
 // appendLimit is the most octets that a message may have (RFC 7889), -1 when the
@@ -95,23 +90,22 @@ func (s *session) appendLimit() int64 {
 }
 
 // findFloor asks for UIDNEXT where SELECT did not tell it.
-func (m *mailbox) findFloor(ctx context.Context, sess *session) error {
-	m.mu.Lock()
-	known := m.floor > 0
-	m.mu.Unlock()
-	if known {
+func (m *mailbox) findFloor(ctx context.Context) error {
+	if m.floorNow() > 0 {
 		return nil
 	}
-	st, err := sess.status(ctx, m.wire)
-	if err != nil {
-		return err
-	}
-	if st != nil && st.next > 0 && st.validity == m.sel.UIDValidity {
-		m.raiseFloor(st.next)
+	return m.store.run(ctx, "", false, func(sess *session) error {
+		st, err := sess.status(ctx, m.wire)
+		if err != nil {
+			return err
+		}
+		next := uint32(1) // the arrivals are then everything
+		if st != nil && st.next > 0 && st.validity == m.sel.UIDValidity {
+			next = st.next
+		}
+		m.raiseFloor(next)
 		return nil
-	}
-	m.raiseFloor(1) // the arrivals are then everything
-	return nil
+	})
 }
 
 // Add takes one message in. It holds it in memory or in a temporary file; the

@@ -16,6 +16,7 @@ type mailbox struct {
 	write bool
 	info  mail.MailboxInfo
 	sel   imapconn.Selected // of the opening
+	limit int64             // APPENDLIMIT, -1 for none
 
 	mu sync.Mutex
 	// floor is a UID that all messages that come from now on are above or equal
@@ -63,12 +64,12 @@ func (s *Store) openMailbox(ctx context.Context, name string, write bool) (*mail
 		}
 		return nil, failed(op, name, err)
 	}
-	sel, can := sess.sel, sess.can
+	sel, can, limit := sess.sel, sess.can, sess.appendLimit()
 	s.pool.give(sess)
 	if sel.UIDValidity == 0 {
 		return nil, mailboxError(op, name, mail.KindProtocol, "%w", errNoValidity)
 	}
-	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, floor: sel.UIDNext}
+	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, limit: limit, floor: sel.UIDNext}
 	m.info = mail.MailboxInfo{
 		Name: name, Use: p.use, ObjectID: p.objectID,
 		Validity: validityString(sel.UIDValidity), Messages: int(sel.Exists), Bytes: -1,

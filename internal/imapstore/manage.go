@@ -13,13 +13,8 @@ import (
 // resolve finds the name on the wire of a mailbox: as listed, else as the server
 // would name it.
 func (s *Store) resolve(ctx context.Context, op, name string) (place, error) {
-	s.mu.Lock()
-	listed := s.listed
-	s.mu.Unlock()
-	if !listed {
-		if _, err := s.List(ctx); err != nil {
-			return place{}, err
-		}
+	if err := s.listOnce(ctx); err != nil {
+		return place{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,6 +28,21 @@ func (s *Store) resolve(ctx context.Context, op, name string) (place, error) {
 		return place{}, e
 	}
 	return p, nil
+}
+
+// listOnce lists the mailboxes when nobody has done so yet: only the server
+// knows how it writes names.
+func (s *Store) listOnce(ctx context.Context) error {
+	s.listing.Lock()
+	defer s.listing.Unlock()
+	s.mu.Lock()
+	listed := s.listed
+	s.mu.Unlock()
+	if listed {
+		return nil
+	}
+	_, err := s.List(ctx)
+	return err
 }
 
 // lookUp is resolve under the lock. A new mailbox goes below its nearest parent

@@ -12,9 +12,10 @@ import (
 )
 
 // Move moves messages with MOVE (RFC 6851). Without it they are copied, and a
-// message is removed here only when the server told the UID of its copy: then
-// UIDPLUS is needed for both. A message is answered only when it is gone here;
-// where the server does not tell the new UIDs, only when as many arrived there.
+// message is removed here, with UIDPLUS, only when its copy is proved to be
+// there. A message is answered only when it is gone here; where the server does
+// not tell the new UIDs, only when as many arrived there. Without either
+// extension nothing moves.
 func (m *mailbox) Move(ctx context.Context, refs []mail.Ref, to string) ([]mail.Moved, error) {
 	if len(refs) == 0 {
 		return nil, nil
@@ -62,10 +63,8 @@ func (m *mailbox) moveSome(ctx context.Context, sess *session, set imapconn.UIDS
 	case uidplus:
 		return m.moveByCopy(ctx, sess, set, to)
 	}
-	return nil, &mail.Error{
-		Scope: mail.ScopeMailbox, Kind: mail.KindRefused, Err: mail.ErrUnsupported,
-		Hint: "the server can neither move messages nor expunge single ones",
-	}
+	m.store.cfg.Log("%s: the server can neither move messages nor expunge single ones", m.name)
+	return nil, nil
 }
 
 func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UIDSet, to place) ([]mail.Moved, error) {

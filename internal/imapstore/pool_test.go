@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,9 +127,10 @@ func testPool(t *testing.T, d *imaptest.Dovecot) {
 	t.Run("the server wants fewer", func(t *testing.T) {
 		t.Parallel()
 		a := newAccount(t, d, nil)
-		dial, dials := a.store.pool.dial, 0
+		dial := a.store.pool.dial
+		var dials atomic.Int32
 		a.store.pool.dial = func(ctx context.Context, cfg imapconn.Config) (*imapconn.Conn, error) {
-			if dials++; dials > 1 {
+			if dials.Add(1) > 0 {
 				return nil, &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindLogin, Err: errors.New("Too many simultaneous connections")}
 			}
 			return dial(ctx, cfg)

@@ -53,6 +53,8 @@ type Store struct {
 	// wait sleeps; tests make it short.
 	wait func(ctx context.Context, d time.Duration) error
 
+	listing sync.Mutex // held by who lists because nobody has
+
 	mu     sync.Mutex
 	listed bool
 	layout layout
