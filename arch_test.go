@@ -23,7 +23,6 @@ var may = map[string][]string{
 	"internal/progress":  {},
 	"internal/export":    {"internal/mail"},
 	"internal/demo":      {"internal/mail"},
-	"internal/e2e":       {},
 	"internal/imapstore": {"internal/imapconn", "internal/mail"},
 	"internal/imapconn":  {"internal/mail"},
 	"internal/mail":      {},
