@@ -71,6 +71,6 @@ func Guard(losses []Loss, l Limits) error {
 func refuse(mailbox, format string, args ...any) error {
 	return &mail.Error{
 		Scope: mail.ScopeAccount, Kind: mail.KindGuard, Op: "guard", Mailbox: mailbox, Err: fmt.Errorf(format, args...),
-		Hint: "nothing was changed; if this is what you want, run it again with --force-deletes or a larger --max-delete",
+		Hint: "none of it was deleted; look with --dry-run, and if this is what you want, use --force-deletes or a larger --max-delete",
 	}
 }

@@ -19,7 +19,6 @@ type Journal interface {
 	Each(ctx context.Context, box int64, fn func(*state.Row) error) error
 	AloneBySize(ctx context.Context, box int64, side state.Side, sizes []int64) ([]*state.Row, error)
 	AloneRows(ctx context.Context, box int64, side state.Side, after int64, limit int) ([]*state.Row, error)
-	GoneRows(ctx context.Context, box int64, side state.Side, after int64, limit int) ([]*state.Row, error)
 	Problems(ctx context.Context) ([]state.Problem, []*state.Row, error)
 	Run(ctx context.Context) (int64, error)
 	Commit(ctx context.Context, tx *state.Tx, durable bool) error

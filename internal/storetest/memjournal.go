@@ -135,14 +135,6 @@ func (j *Journal) AloneRows(_ context.Context, box int64, side state.Side, after
 	return rows[:min(limit, len(rows))], nil
 }
 
-// GoneRows implements the engine's Journal.
-func (j *Journal) GoneRows(_ context.Context, box int64, side state.Side, after int64, limit int) ([]*state.Row, error) {
-	rows := j.filter(func(r *state.Row) bool {
-		return r.Mailbox == box && r.ID > after && r.Gone[side] != 0 && r.Alive(side.Other())
-	})
-	return rows[:min(limit, len(rows))], nil
-}
-
 // Problems implements the engine's Journal.
 func (j *Journal) Problems(context.Context) ([]state.Problem, []*state.Row, error) {
 	j.mu.Lock()

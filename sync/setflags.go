@@ -1,0 +1,80 @@
+package sync
+
+import (
+	"context"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// setFlags changes flags side by side, and records each row once both sides hold
+// what was planned. A flag that a side does not take is recorded as not held
+// there, and not tried again until it changes.
+func (r *run) setFlags(ctx context.Context, b *box, actions []SetFlags, open *sides) error {
+	if len(actions) == 0 {
+		return nil
+	}
+	done := make(map[*state.Row]bool, len(actions))
+	for _, a := range actions {
+		done[a.Row] = true
+	}
+	for _, s := range []state.Side{state.A, state.B} {
+		if err := r.setFlagsOn(ctx, b, s, actions, open, done); err != nil {
+			return err
+		}
+	}
+	var tx state.Tx
+	for _, a := range actions {
+		if done[a.Row] {
+			tx.Rows = append(tx.Rows, a.Row)
+		}
+	}
+	return commit(ctx, r.Journal, &tx, false)
+}
+
+func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []SetFlags, open *sides, done map[*state.Row]bool) error {
+	var changes []mail.FlagChange
+	waiting := make(map[mail.Ref]SetFlags)
+	for _, a := range actions {
+		if !a.Do[s].IsZero() {
+			changes = append(changes, mail.FlagChange{Ref: a.Row.Ref[s], Delta: a.Do[s]})
+			waiting[a.Row.Ref[s]] = a
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	mb, err := r.openSide(ctx, b, open, s)
+	if err != nil {
+		return err
+	}
+	w, err := writable(mb)
+	if err != nil {
+		return err
+	}
+	b.wrote[s] = true
+	for i := range changes {
+		changes[i].Delta.Add = w.Storable(changes[i].Delta.Add)
+	}
+	states, err := w.SetFlags(ctx, changes)
+	count := 0
+	for _, f := range states {
+		if a, ok := waiting[f.Ref]; ok {
+			delete(waiting, f.Ref)
+			a.Row.Flags[s] = achieved(a.Row.Flags[s], a.Do[s], f.Flags)
+			count++
+		}
+	}
+	for _, a := range waiting { // vanished: the next look tells
+		done[a.Row] = false
+	}
+	r.rep.count(b.name(), s, Counts{Flags: count})
+	return err
+}
+
+// achieved is what to record of a side that was to hold planned after do, and
+// now holds now: planned, but for the part of do that was not taken. What
+// somebody else changed meanwhile is not recorded, so that the next look sees it.
+func achieved(planned mail.Flags, do mail.FlagDelta, now mail.Flags) mail.Flags {
+	return planned.Minus(do.Add.Minus(now)).Union(do.Remove.Intersect(now))
+}

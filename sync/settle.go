@@ -1,0 +1,88 @@
+package sync
+
+import (
+	"context"
+	"errors"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// settle ends a pass: records are committed, durably, and sides that were
+// changed are looked at once more, to see that nothing is left to do and to be
+// able to vouch for it at the next run.
+func (r *run) settle(ctx context.Context, boxes []*box) error {
+	var tx state.Tx
+	for _, b := range boxes {
+		for s := range b.wrote {
+			if b.wrote[s] {
+				b.look[s], b.rec.Stamp[s] = true, ""
+			}
+			if b.again {
+				b.look[s] = b.info[s] != nil
+			}
+		}
+		if b.err == nil {
+			r.unpark(b)
+		}
+		if *b.rec != b.saved {
+			tx.Mailboxes = append(tx.Mailboxes, b.rec)
+		}
+	}
+	changed := r.rep.progress() > 0 || len(tx.Mailboxes) > 0
+	if !changed {
+		return nil
+	}
+	if err := commit(ctx, r.Journal, &tx, true); err != nil {
+		return err
+	}
+	for _, b := range boxes {
+		b.saved = *b.rec
+	}
+	return nil
+}
+
+// errWaiting is the journal's note on a message that is copied as soon as the
+// other side is known; without it a crash would leave the message where it is.
+var errWaiting = &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindOther, Err: errors.New("it waits to be compared with the other side")}
+
+// unpark lines up, for the next pass, the messages that had to wait.
+func (r *run) unpark(b *box) {
+	if b.again || len(b.waiting) == 0 {
+		return
+	}
+	for _, row := range b.waiting {
+		if !b.joined[row.ID] {
+			b.retry = append(b.retry, row)
+		}
+	}
+	b.waiting = nil
+}
+
+// pretend counts what the plans would do.
+func (r *run) pretend(boxes []*box) {
+	for _, b := range boxes {
+		if b.err != nil {
+			continue
+		}
+		in := r.input(b)
+		plan := PlanNew(in)
+		for _, c := range plan.Copies {
+			r.rep.count(b.name(), c.To, Counts{New: 1, Bytes: max(c.Msg.Size, 0)})
+		}
+		for _, p := range []*Plan{&plan, &b.known} {
+			for _, f := range p.Flags {
+				for s := range f.Do {
+					if !f.Do[s].IsZero() {
+						r.rep.count(b.name(), state.Side(s), Counts{Flags: 1})
+					}
+				}
+			}
+		}
+		for s, rows := range b.known.Removes {
+			r.rep.count(b.name(), state.Side(s), Counts{Deleted: len(rows)})
+		}
+		r.rep.kept(b.name(), keptBy(&b.known))
+		r.notes(b)
+	}
+}
