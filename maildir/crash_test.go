@@ -215,6 +215,15 @@ func (s *scene) check(t *testing.T, f *memFS, end int, what string) {
 			bad = append(bad, p.Ref.Key+" was durable and is lost")
 		}
 	}
+	trash, err := store.Trash(t.Context())
+	if err != nil {
+		t.Fatalf("%s: Trash: %v", what, err)
+	}
+	for key, paths := range where {
+		if strings.Contains(paths[0], "/trash/") && !slices.ContainsFunc(trash, func(t Trashed) bool { return t.Key == key && t.Mailbox == "Box" }) {
+			bad = append(bad, key+" is in the retention area without a name")
+		}
+	}
 	m := w.(*mailbox)
 	tmp, _ := names(m.tmp, isOwnKey)
 	for _, p := range pending {
