@@ -118,6 +118,9 @@ func (s *session) explain(err error) error {
 		}
 	}
 	e.Scope = mail.ScopeAccount
+	if e.Kind == mail.KindProtocol {
+		e.Temporary = false // it will greet the next time as it did this time
+	}
 	if s.tunnel != nil {
 		if text := s.tunnel.complaint(); text != "" {
 			e.Err = fmt.Errorf("%w (the tunnel command says: %s)", e.Err, s.wire.trace.redact(text))

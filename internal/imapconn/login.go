@@ -104,10 +104,10 @@ func (s *session) mechanism() (string, error) {
 		e.Err = errors.New("the server offers no way to log in on this connection")
 	}
 	switch {
-	case s.caps["LOGINDISABLED"] && s.cfg.TLS == TLSNone && s.tunnel == nil:
-		e.Hint = "the server takes no login without TLS"
 	case offers("XOAUTH2") || offers("OAUTHBEARER"):
 		e.Hint = "the provider wants OAuth2"
+	case s.caps["LOGINDISABLED"] && s.cfg.TLS == TLSNone && s.tunnel == nil:
+		e.Hint = "the server takes no login without TLS"
 	}
 	return "", e
 }
