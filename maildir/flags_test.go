@@ -2,6 +2,8 @@ package maildir
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,6 +158,16 @@ func TestKeywordsWaitForTheLock(t *testing.T) {
 	states, err := m.SetFlags(t.Context(), []mail.FlagChange{change("a", "Word", "")})
 	if err != nil || len(states) != 1 || states[0].Flags.String() != `\Seen Word` {
 		t.Errorf("with a stale lock: %+v, %v", states, err)
+	}
+	// The lock of a process of this machine that was killed is nobody's.
+	host, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	put(t, fmt.Sprintf("%d:%s", math.MaxInt32, host), s.path, "INBOX", keywordLock)
+	states, err = m.SetFlags(t.Context(), []mail.FlagChange{change("a", "Other", "")})
+	if err != nil || len(states) != 1 || states[0].Flags.String() != `\Seen Other Word` {
+		t.Errorf("with the lock of a dead process: %+v, %v", states, err)
 	}
 }
 

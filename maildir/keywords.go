@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ const (
 	keywordFile     = "dovecot-keywords"
 	keywordTempFile = "dovecot-keywords.lock"
 	keywordLock     = "dovecot-uidlist.lock"
+	keywordLockTemp = "dovecot-uidlist.lock.postbag"
 	maxKeywords     = 26
 	// Dovecot overrides a lock of this age.
 	staleLock = 2 * time.Minute
@@ -235,15 +237,13 @@ func (t *keywordTable) write(d Dir) error {
 	return d.Sync()
 }
 
-// lockKeywords takes Dovecot's lock: a file that only one can create.
+// lockKeywords takes Dovecot's lock: a file that only one can create. As in
+// Dovecot's own it says "PID:HOST", so that neither waits for a process of this
+// machine that was killed.
 func lockKeywords(ctx context.Context, d Dir, now func() time.Time) (unlock func(), err error) {
 	for waited := time.Duration(0); ; waited += 50 * time.Millisecond {
-		f, err := d.Create(keywordLock)
+		err := makeLock(d)
 		if err == nil {
-			if err := f.Close(); err != nil {
-				d.Remove(keywordLock)
-				return nil, err
-			}
 			return func() { d.Remove(keywordLock) }, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
@@ -253,7 +253,7 @@ func lockKeywords(ctx context.Context, d Dir, now func() time.Time) (unlock func
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
-		case err == nil && now().Sub(st.Mtime) > staleLock:
+		case err == nil && (now().Sub(st.Mtime) > staleLock || abandoned(d)):
 			if err := d.Remove(keywordLock); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
@@ -267,4 +267,41 @@ func lockKeywords(ctx context.Context, d Dir, now func() time.Time) (unlock func
 			return nil, err
 		}
 	}
+}
+
+// makeLock makes the lock with its content at once: a file that says nothing
+// would be waited for.
+func makeLock(d Dir) error {
+	if err := d.Remove(keywordLockTemp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // then only the lock's age counts
+	}
+	f, err := d.Create(keywordLockTemp)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), host)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(keywordLockTemp, d, keywordLock)
+	}
+	if err != nil {
+		d.Remove(keywordLockTemp)
+	}
+	return err
+}
+
+// abandoned reports whether the lock is that of a process of this machine that is
+// not there any more.
+func abandoned(d Dir) bool {
+	data, err := readSmall(d, keywordLock)
+	if err != nil {
+		return false
+	}
+	number, owner, _ := strings.Cut(strings.TrimSpace(string(data)), ":")
+	pid, err := strconv.Atoi(number)
+	host, hostErr := os.Hostname()
+	return err == nil && hostErr == nil && pid > 0 && owner == host && processGone(pid)
 }

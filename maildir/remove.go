@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"postbag/internal/mail"
@@ -114,7 +115,9 @@ func (m *mailbox) addAbsent(ctx context.Context, gone, missing []mail.Ref) ([]ma
 			return nil, err
 		}
 	}
-	return append(gone, d.Gone...), nil
+	gone = append(gone, d.Gone...)
+	slices.SortFunc(gone, mail.Ref.Compare)
+	return gone, nil
 }
 
 // retained is what the retention area knows of one file: an entry of an index.
