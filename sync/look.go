@@ -27,6 +27,7 @@ func (r *run) knownOf(b *box, s state.Side) mail.Known {
 // look asks the sides of a box what happened, and finds out enough about what is
 // new to tell what is one message.
 func (r *run) look(ctx context.Context, b *box, limit int) error {
+	r.count(b)
 	var open [2]mail.Mailbox
 	defer func() {
 		for _, mb := range open {

@@ -128,8 +128,8 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 	return r.enterState(ctx, b)
 }
 
-// enterState commits the record of a box that is new or renamed, counts what the
-// state knows of it, and decides whether it needs a look.
+// enterState commits the record of a box that is new or renamed, and decides
+// whether it needs a look.
 func (r *run) enterState(ctx context.Context, b *box) error {
 	fresh := b.rec.ID == 0
 	for s, info := range b.info {
@@ -148,9 +148,6 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 	}
 	unchanged := !fresh && b.rec.Filter == r.Filter.Key()
 	for s, info := range b.info {
-		if b.rec.ID > 0 {
-			b.held[s] = r.Journal.Known(b.rec.ID, state.Side(s)).Count()
-		}
 		b.look[s] = info != nil && (info.Stamp == "" || info.Stamp != b.rec.Stamp[s] || fresh)
 	}
 	if !unchanged {

@@ -151,6 +151,7 @@ type box struct {
 	left     int // messages that were listed, and then not delivered
 	again    bool
 	err      error // of this pass
+	counted  bool  // held is known
 	held     [2]int
 }
 
@@ -364,11 +365,28 @@ func (r *run) input(b *box) Input {
 	}
 }
 
-// losses is what the plans would delete, for the guard. Mailboxes that are not
-// part of this pass count with what they hold.
+// count finds out what the state knew of each side of a box before this run
+// changed it. That takes time for large mailboxes, so those that nothing happens
+// in are not counted.
+func (r *run) count(b *box) {
+	if b.counted || b.rec.ID <= 0 {
+		return
+	}
+	for s := range b.held {
+		b.held[s] = r.Journal.Known(b.rec.ID, state.Side(s)).Count()
+	}
+	b.counted = true
+}
+
+// losses is what the plans would delete, for the guard; nil when that is nothing.
+// Mailboxes that are not part of this pass count with what they hold.
 func (r *run) losses(boxes []*box) []Loss {
+	if !slices.ContainsFunc(boxes, (*box).loses) {
+		return nil
+	}
 	var list []Loss
 	for _, b := range r.boxes {
+		r.count(b)
 		for s := range b.known.Removes {
 			n := 0
 			if slices.Contains(boxes, b) {
@@ -379,6 +397,9 @@ func (r *run) losses(boxes []*box) []Loss {
 	}
 	return list
 }
+
+// loses reports whether the plan for known messages removes any.
+func (b *box) loses() bool { return len(b.known.Removes[0]) > 0 || len(b.known.Removes[1]) > 0 }
 
 // name is the box's name for people: side A's, unless it has none.
 func (b *box) name() string {
