@@ -39,6 +39,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 			&cli.BoolFlag{Name: "refill", Category: catWhat, Usage: "check every file in the Maildir, and copy again what is missing or damaged"},
 			&cli.BoolFlag{Name: "dry-run", Category: catSafety, Usage: "tell what would be done, and do nothing"},
 			&cli.StringFlag{Name: "max-delete", Category: catSafety, Usage: "refuse to delete more than `N` messages (default: refuse what looks like an accident)"},
+			&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
 			&cli.BoolFlag{Name: "force-deletes", Category: catSafety, Usage: "delete however much it is, this time"},
 		}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
@@ -173,13 +174,13 @@ func (c *checkedStore) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 func (s *session) openPair(o *options, a *config.Account, open *closers) (server *imapstore.Store, local *tree, err error) {
 	openLocal := func() {
 		if err == nil && o.dryRun {
-			local, err = s.pretendTree(a, open)
+			local, err = s.pretendTree(a, o, open)
 		} else if err == nil {
-			local, err = s.openTree(a, "backup", open)
+			local, err = s.openTree(a, o, "backup", open)
 		}
 	}
 	_, statErr := os.Stat(a.Maildir)
-	isNew := errors.Is(statErr, fs.ErrNotExist)
+	isNew := errors.Is(statErr, fs.ErrNotExist) && (o.create || !s.isGone(a.Maildir))
 	if !isNew {
 		openLocal()
 	}

@@ -79,7 +79,7 @@ func (s *session) demo(dir string) error {
 		return err
 	}
 	a := &config.Account{Server: address, Maildir: dir, AllowPlaintext: true, Password: auth.Source{Value: auth.NewSecret(password)}}
-	o := &options{}
+	o := &options{unrecorded: true}
 	backup := fmt.Sprintf("postbag backup %s %s --allow-plaintext", address, dir)
 	steps := []struct {
 		say, command string

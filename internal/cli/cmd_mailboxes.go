@@ -9,7 +9,6 @@ import (
 
 	"postbag/internal/config"
 	"postbag/internal/mail"
-	"postbag/maildir"
 )
 
 func mailboxesCommand(s *session) *cli.Command {
@@ -129,11 +128,9 @@ func (s *session) openForReading(o *options, e endpoint, open *closers) (store m
 		return server, a.Server.String(), err
 	}
 	a := o.withFlags(&config.Account{Maildir: e.maildir})
-	options := s.treeOptions(a)
-	options.ReadOnly = true
-	tree, err := maildir.Open(e.maildir, options)
+	tree, err := s.openToRead(e.maildir, s.treeOptions(a))
 	if err != nil {
-		return nil, "", at(e.maildir, err)
+		return nil, "", err
 	}
 	open.add(tree)
 	return tree, e.maildir, nil

@@ -101,8 +101,8 @@ func (s *session) readStatus(a *config.Account, open *closers) error {
 	if a.Name != "" {
 		event.Server = a.Server.Identity()
 	}
-	if _, err := os.Stat(a.Maildir); a.Name != "" && errors.Is(err, fs.ErrNotExist) {
-		s.out.result("%s: no backup yet, or not mounted: there is no %s", statusName(a), a.Maildir)
+	if _, err := os.Stat(a.Maildir); a.Name != "" && errors.Is(err, fs.ErrNotExist) && !s.isGone(a.Maildir) {
+		s.out.result("%s: no backup yet: there is no %s", statusName(a), a.Maildir)
 		s.out.event(event)
 		return nil
 	}

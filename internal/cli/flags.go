@@ -127,6 +127,8 @@ type options struct {
 	maxDelete   int
 	force       bool
 	deep        bool
+	create      bool // the Maildir may be another than the one on record
+	unrecorded  bool // the Maildir is not put on record
 }
 
 // dates is a filter as it is written.
@@ -140,6 +142,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	o := &options{
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
+		create: c.Bool("create"),
 	}
 	cfg := env.config()
 	var first error

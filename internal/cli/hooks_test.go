@@ -47,6 +47,8 @@ func (w *world) tryHook(words []string) error {
 		return os.MkdirAll(filepath.Join(w.dir, words[1]), 0o700)
 	case "remove":
 		return os.RemoveAll(filepath.Join(w.dir, words[1]))
+	case "rename": // rename FROM TO
+		return os.Rename(filepath.Join(w.dir, words[1]), filepath.Join(w.dir, words[2]))
 	case "missing": // missing FILE: it must not be there
 		if _, err := os.Lstat(filepath.Join(w.dir, words[1])); err == nil {
 			return fmt.Errorf("%s is there", words[1])

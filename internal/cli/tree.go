@@ -22,33 +22,29 @@ type tree struct {
 	state *state.DB
 }
 
-// openTree opens a tree for a run that writes to it. A new one is made.
-func (s *session) openTree(a *config.Account, command string, open *closers) (*tree, error) {
-	o := s.treeOptions(a)
-	o.Create = true
-	if a.State != "" {
-		// A state elsewhere knows which tree it belongs to before a directory is
-		// taken for a new one: the disk may not be mounted.
-		var err error
-		if o.RootID, err = s.rootOf(a.State); err != nil {
-			return nil, err
-		}
-	}
-	store, err := maildir.Open(a.Maildir, o)
+// openTree opens a tree for a run that writes to it. A new one is made, where
+// none has been yet.
+func (s *session) openTree(a *config.Account, o *options, command string, open *closers) (*tree, error) {
+	to := s.treeOptions(a)
+	to.Create = true
+	record := s.readRecord(a.Maildir)
+	store, err := s.openRecorded(a, to, record, o.create)
 	if err != nil {
-		return nil, at(a.Maildir, err)
+		return nil, err
 	}
 	open.add(store)
-	return s.withState(a, store, state.Options{Command: command}, open)
+	t, err := s.withState(a, store, state.Options{Command: command}, open)
+	if err == nil && !o.unrecorded {
+		s.record(record, store)
+	}
+	return t, err
 }
 
 // readTree opens a tree for a command that changes nothing.
 func (s *session) readTree(a *config.Account, open *closers) (*tree, error) {
-	o := s.treeOptions(a)
-	o.ReadOnly = true
-	store, err := maildir.Open(a.Maildir, o)
+	store, err := s.openToRead(a.Maildir, s.treeOptions(a))
 	if err != nil {
-		return nil, at(a.Maildir, err)
+		return nil, err
 	}
 	open.add(store)
 	return s.withState(a, store, state.Options{ReadOnly: true}, open)
@@ -57,22 +53,24 @@ func (s *session) readTree(a *config.Account, open *closers) (*tree, error) {
 // pretendTree opens a tree for a dry run. What is missing, the tree or its state,
 // is made anew in a temporary directory, so that nothing is written to the place
 // itself.
-func (s *session) pretendTree(a *config.Account, open *closers) (*tree, error) {
+func (s *session) pretendTree(a *config.Account, o *options, open *closers) (*tree, error) {
 	scratch, err := os.MkdirTemp("", "postbag-")
 	if err != nil {
 		return nil, err
 	}
 	open.add(removal(scratch))
 	b := *a
-	o := s.treeOptions(a)
-	if _, err := os.Stat(a.Maildir); errors.Is(err, fs.ErrNotExist) {
-		b.Maildir, o.Create = filepath.Join(scratch, "tree"), true
+	to := s.treeOptions(a)
+	record := s.readRecord(a.Maildir)
+	_, err = os.Stat(a.Maildir)
+	if errors.Is(err, fs.ErrNotExist) && (o.create || record.root() == "") {
+		b.Maildir, to.Create = filepath.Join(scratch, "tree"), true
 	} else {
-		o.ReadOnly = true
+		to.ReadOnly = true
 	}
-	store, err := maildir.Open(b.Maildir, o)
+	store, err := s.openRecorded(&b, to, record, o.create)
 	if err != nil {
-		return nil, at(a.Maildir, err)
+		return nil, err
 	}
 	open.add(store)
 	t, err := s.withState(&b, store, state.Options{ReadOnly: true}, open)
