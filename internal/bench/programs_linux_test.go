@@ -75,7 +75,7 @@ func (s *scene) remove(tree string) {
 
 // backup is postbag's backup of the account into a tree.
 func (s *scene) backup(tree string) command {
-	return command{Path: s.postbag, Env: []string{"POSTBAG_BENCH_PW=" + imaptest.DovecotPassword}, Args: []string{
+	return command{Path: s.postbag, Env: []string{"POSTBAG_BENCH_PW=" + imaptest.DovecotPassword, "XDG_STATE_HOME=" + s.dir}, Args: []string{
 		"backup", "--json", "--tls-ca", s.dovecot.CAFile(), "--password-env", "POSTBAG_BENCH_PW",
 		"imaps://" + s.user + "@" + s.addr, tree}}
 }
