@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"io/fs"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -19,22 +20,25 @@ import (
 // pool would only be a second opinion on who may use it when. Its methods must
 // not be called from two goroutines at once (see DB.lock).
 type conn struct {
-	c     driver.Conn
-	stmts map[string]driver.Stmt
-	args  []driver.NamedValue // reused between calls
-	row   []driver.Value      // likewise
+	path     string
+	readOnly bool
+	c        driver.Conn
+	stmts    map[string]driver.Stmt
+	args     []driver.NamedValue // reused between calls
+	row      []driver.Value      // likewise
 }
 
 // cacheKiB bounds SQLite's page cache: what an index of a million rows needs at
 // its hot end, not the whole file.
-const cacheKiB = 8192
+const cacheKiB = 4096
 
 // busyMillis is how long SQLite waits for another process's file lock. Readers
 // hold one for a batch of rows at most.
 const busyMillis = 5000
 
-// connect opens the file at path, which must exist. It reads nothing yet.
-func connect(ctx context.Context, path string, readOnly bool) (*conn, error) {
+// connect opens the file at path, which must exist. With alone set, nobody else
+// can read it meanwhile, and SQLite needs no memory that it shares with others.
+func connect(ctx context.Context, path string, readOnly, alone bool) (*conn, error) {
 	connector, err := sqlite.NewConnector(dsn(path, readOnly))
 	if err != nil {
 		return nil, err
@@ -43,10 +47,16 @@ func connect(ctx context.Context, path string, readOnly bool) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &conn{c: c, stmts: make(map[string]driver.Stmt)}
+	db := &conn{c: c, path: path, readOnly: readOnly, stmts: make(map[string]driver.Stmt)}
+	locking := "NORMAL"
+	if alone {
+		locking = "EXCLUSIVE"
+	}
 	for _, pragma := range []string{
+		"PRAGMA locking_mode = " + locking, // before any that reads the file
 		"PRAGMA cache_size = -" + strconv.Itoa(cacheKiB),
 		"PRAGMA mmap_size = 0",
+		"PRAGMA fullfsync = ON", // macOS: down to the disk, not to its cache
 		// No statement may spill mail metadata into a shared temporary directory.
 		"PRAGMA temp_store = MEMORY",
 		"PRAGMA trusted_schema = OFF",
@@ -79,14 +89,37 @@ func dsn(path string, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Path: p, RawQuery: q.Encode()}).String()
 }
 
-// close finalizes the statements and closes the connection.
+// close closes the connection; it may be called twice.
 func (c *conn) close() error {
-	var err error
-	for _, s := range c.stmts {
-		err = errors.Join(err, s.Close())
+	if c.c == nil {
+		return nil
 	}
-	c.stmts = nil
-	return errors.Join(err, c.c.Close())
+	c.forget()
+	err := c.c.Close()
+	c.c = nil
+	return err
+}
+
+// forget closes the prepared statements. Doing that tells the error of a
+// statement's last execution once more, which was told then.
+func (c *conn) forget() {
+	for _, s := range c.stmts {
+		_ = s.Close()
+	}
+	clear(c.stmts)
+}
+
+// reconnect opens the file anew: what connect has not set is as in the
+// beginning.
+func (c *conn) reconnect(alone bool) error {
+	if err := c.close(); err != nil {
+		return err
+	}
+	n, err := connect(context.Background(), c.path, c.readOnly, alone)
+	if err == nil {
+		*c = *n
+	}
+	return err
 }
 
 // maxStatements bounds the statements that are kept: updates come in many
@@ -98,13 +131,11 @@ func (c *conn) stmt(query string) (driver.Stmt, error) {
 	if s, ok := c.stmts[query]; ok {
 		return s, nil
 	}
+	if c.c == nil {
+		return nil, fs.ErrClosed
+	}
 	if len(c.stmts) >= maxStatements {
-		for _, s := range c.stmts {
-			if err := s.Close(); err != nil {
-				return nil, err
-			}
-		}
-		clear(c.stmts)
+		c.forget()
 	}
 	s, err := c.c.Prepare(query)
 	if err != nil {
@@ -140,6 +171,9 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 
 // once runs a statement that is not worth keeping.
 func (c *conn) once(query string) error {
+	if c.c == nil {
+		return fs.ErrClosed
+	}
 	_, err := c.c.(driver.ExecerContext).ExecContext(context.Background(), query, nil)
 	return err
 }

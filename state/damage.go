@@ -88,8 +88,11 @@ func (db *DB) repairTables() error {
 		return err
 	}
 	if err := db.dropBad("message", rowColumns, func(v []driver.Value) bool {
-		box, ok := v[colMailbox].(int64)
-		return ok && boxes[box] && db.sum.decodeRow(v) != nil
+		r := db.sum.decodeRow(v)
+		if r != nil {
+			db.next.mailbox = max(db.next.mailbox, r.Mailbox) // though it may go
+		}
+		return r != nil && boxes[r.Mailbox]
 	}); err != nil {
 		return err
 	}

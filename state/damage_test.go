@@ -231,15 +231,14 @@ func TestFlippedBits(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var at []int
 	if os.Getenv("POSTBAG_LONG") != "" {
-		for i := range s.bytes {
+		for i := rnd.IntN(9); i < len(s.bytes); i += 9 {
 			at = append(at, i)
 		}
 	} else {
-		// All octets of the header and of the first rows of pages, and others.
-		for i := range 100 {
+		for i := range 100 { // the header
 			at = append(at, i)
 		}
-		for range 400 {
+		for range 200 {
 			at = append(at, rnd.IntN(len(s.bytes)))
 		}
 	}
@@ -256,6 +255,7 @@ func TestFlippedBits(t *testing.T) {
 			whole++
 		} else if !told {
 			silent++
+			t.Logf("silent: %d rows after a flip of bit %#x at %d (page %d + %d)", rows, b[pos]^s.bytes[pos], pos, pos/4096+1, pos%4096)
 		}
 		if i%10 == 0 {
 			s.write(t, path)
@@ -411,7 +411,7 @@ func TestRepair(t *testing.T) {
 		`UPDATE message SET flags_b = '\Deleted' WHERE id = 1`,
 		`UPDATE message SET size = size + 1 WHERE id = 2`,
 		`UPDATE message SET id = 1000 WHERE id = 13`, // a row in another one's place
-		`UPDATE mailbox SET name_b = 'other' WHERE id = 3`,
+		`UPDATE mailbox SET name_b = 'other' WHERE id = 4`,
 		`UPDATE problem SET tries = 7 WHERE message = 4`,
 		`UPDATE run SET outcome = 'failed'`,
 		`UPDATE meta SET value = 'w' WHERE key = 'k'`,
@@ -440,10 +440,10 @@ func TestRepair(t *testing.T) {
 	if got := db.Damage(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got := len(allRows(t, db, 1)); got != 18 {
+	if got := len(allRows(t, db, 2)); got != 18 {
 		t.Errorf("got %d rows, want 18", got)
 	}
-	if got := db.Known(1, B).Count(); got != 18-2-1-2 {
+	if got := db.Known(2, B).Count(); got != 18-2-1-2 {
 		t.Errorf("got %d known, want 13", got)
 	}
 	mustClose(t, db) // and newPath checks that it is sound again

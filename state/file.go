@@ -4,18 +4,25 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // makeDir makes a directory and its parents, those that are missing for the
-// user alone, whatever the umask.
+// user alone, whatever the umask. They are durable.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o700)
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil // another process was faster
+	} else if err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(dir, 0o700), syncDir(parent))
 }
 
 // makeFile makes an empty file for the user alone when there is none. SQLite

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 
 	"postbag/internal/mail"
 )
@@ -75,10 +76,29 @@ func (db *DB) buildIdent() error {
 	}
 	n, err := db.c.number(`SELECT count(*) FROM sqlite_schema WHERE name = 'ident'`)
 	if err == nil && n == 0 {
-		if err = db.journal.enter(db.c, db.path); err == nil {
-			err = inTransaction(db.c, func() error { return db.c.once(identIndex) })
-		}
+		err = db.createIdent()
 	}
 	db.ident = err == nil
+	return err
+}
+
+// createIdent builds the index. A million rows are sorted on disk: in memory
+// they would take 60 MB. What lies there for a moment is numbers. Without a
+// place for temporary files it is memory after all.
+func (db *DB) createIdent() error {
+	if err := db.journal.enter(db.c, db.path); err != nil {
+		return err
+	}
+	build := func() error { return db.c.once(identIndex) }
+	if err := db.c.once("PRAGMA temp_store = FILE"); err != nil {
+		return err
+	}
+	err := inTransaction(db.c, build)
+	if merr := db.c.once("PRAGMA temp_store = MEMORY"); merr != nil {
+		return errors.Join(err, merr)
+	}
+	if err != nil && !malformed(err) {
+		err = inTransaction(db.c, build)
+	}
 	return err
 }

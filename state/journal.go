@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,10 +20,9 @@ import (
 // rollback journal that was not flushed would not only lose commits but break
 // the file.
 type journal struct {
-	known bool // look was called
-	wal   bool // the file is in write-ahead mode now
-	tried bool // enter was called
-	sync  string
+	wal   bool   // the file is in write-ahead mode now
+	tried bool   // enter was called
+	sync  string // the level that durability has set
 }
 
 // logPages is how many pages the log holds before they are moved into the file:
@@ -33,7 +33,7 @@ const logPages = 4096
 // and when a reader kept it open.
 func (j *journal) look(c *conn) error {
 	mode, err := c.text("PRAGMA journal_mode")
-	j.known, j.wal = err == nil, strings.EqualFold(mode, "wal")
+	j.wal = strings.EqualFold(mode, "wal")
 	return err
 }
 
@@ -42,16 +42,47 @@ func (j *journal) enter(c *conn, path string) error {
 	if j.tried {
 		return nil
 	}
-	if !j.wal && !remote(path) {
-		mode, err := c.text("PRAGMA journal_mode = WAL")
-		// Busy means that a reader was at it all the time.
-		if err != nil && code(err)&0xff != sqlite3.SQLITE_BUSY {
+	mode := "WAL"
+	if remote(path) {
+		mode = "DELETE"
+	}
+	// Busy means that a reader was at it all the time: the mode stays as it is.
+	if err := j.change(c, mode); err != nil && code(err)&0xff != sqlite3.SQLITE_BUSY {
+		return err
+	}
+	if j.wal {
+		if err := j.try(c); err != nil {
 			return err
 		}
-		j.wal = strings.EqualFold(mode, "wal")
 	}
 	j.tried = true
 	return c.once(fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", logPages))
+}
+
+// try finds out whether the log works, and goes back when it does not: some
+// filesystems cannot share memory between processes.
+func (j *journal) try(c *conn) error {
+	_, err := c.number("SELECT count(*) FROM sqlite_schema")
+	if err == nil || malformed(err) {
+		return err
+	}
+	if rerr := c.reconnect(true); rerr != nil {
+		return fmt.Errorf("%w, and %v", err, rerr)
+	}
+	err = j.change(c, "DELETE")
+	return errors.Join(err, c.reconnect(false))
+}
+
+// change asks for a mode, and takes down which one it is then.
+func (j *journal) change(c *conn, mode string) error {
+	if j.wal == (mode == "WAL") {
+		return nil
+	}
+	got, err := c.text("PRAGMA journal_mode = " + mode)
+	if err == nil {
+		j.wal = strings.EqualFold(got, "wal")
+	}
+	return err
 }
 
 // durability sets what the next commit flushes. It must not be called within a
@@ -82,10 +113,9 @@ func (j *journal) leave(c *conn) error {
 	if err := c.once("PRAGMA busy_timeout = 100"); err != nil {
 		return err
 	}
-	mode, err := c.text("PRAGMA journal_mode = DELETE")
-	if err != nil && code(err)&0xff == sqlite3.SQLITE_BUSY {
+	err := j.change(c, "DELETE")
+	if code(err)&0xff == sqlite3.SQLITE_BUSY {
 		return nil
 	}
-	j.wal = strings.EqualFold(mode, "wal")
 	return err
 }

@@ -30,7 +30,7 @@ type Options struct {
 }
 
 // DB is an open state. Its methods may be called from several goroutines at
-// once; one at a time reaches the file. Errors are *mail.Error.
+// once; one at a time reaches the file. Errors are *mail.Error, or ctx's own.
 //
 // What a crash leaves: a commit that returned with durable set is there, one
 // that had not returned is there as a whole or not at all, and of several
@@ -118,7 +118,7 @@ func (db *DB) open(ctx context.Context) error {
 		}
 	}
 	var err error
-	if db.c, err = connect(ctx, db.path, db.o.ReadOnly); err != nil {
+	if db.c, err = connect(ctx, db.path, db.o.ReadOnly, false); err != nil {
 		return err
 	}
 	return db.recognise()

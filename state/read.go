@@ -104,11 +104,11 @@ func (db *DB) collectIn(ctx context.Context, query string, box int64, values []d
 // maxIn is the longest list of an IN.
 const maxIn = 500
 
-// in makes the list of an IN for 1 to maxIn values. It has one of three lengths,
-// filled up with the last value, so that there are three statements to prepare.
+// in makes the list of an IN for 1 to maxIn values. It has one of four lengths,
+// filled up with the last value, so that there are four statements to prepare.
 func in[V any](values []V) (list string, args []driver.Value) {
 	n := 1
-	for _, n = range []int{1, 25, maxIn} {
+	for _, n = range []int{1, 20, 100, maxIn} {
 		if n >= len(values) {
 			break
 		}

@@ -8,6 +8,9 @@ import (
 // Run is the ID of the run in progress. The first call writes its row, with the
 // next durable commit durable too: a run that never asks writes nothing.
 func (db *DB) Run(ctx context.Context) (int64, error) {
+	if id, err := db.currentRun(ctx); id != 0 || err != nil {
+		return id, err
+	}
 	var id int64
 	err := db.write(ctx, false, func(ch *change) error {
 		if id = db.run; id != 0 {
@@ -24,15 +27,20 @@ func (db *DB) Run(ctx context.Context) (int64, error) {
 	return id, nil
 }
 
+// currentRun is the ID of the run's row, 0 when it has none.
+func (db *DB) currentRun(ctx context.Context) (int64, error) {
+	if err := db.hold(ctx); err != nil {
+		return 0, err
+	}
+	defer db.release()
+	return db.run, nil
+}
+
 // Finish closes the run's row. Without a call of Run it does nothing.
 func (db *DB) Finish(ctx context.Context, outcome, summary string) error {
-	if err := db.hold(ctx); err != nil {
+	id, err := db.currentRun(ctx)
+	if id == 0 || err != nil {
 		return err
-	}
-	id := db.run
-	db.release()
-	if id == 0 {
-		return nil
 	}
 	return db.write(ctx, false, func(*change) error {
 		var r Run

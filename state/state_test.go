@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 		os.Exit(lockChild(os.Args[len(os.Args)-1]))
 	case "crash":
 		os.Exit(crashChild(os.Args[len(os.Args)-1]))
+	case "full":
+		os.Exit(fullChild(os.Args[len(os.Args)-1]))
 	}
 	os.Exit(2)
 }

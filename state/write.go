@@ -179,6 +179,9 @@ func (db *DB) prepare(durable bool) error {
 	return db.journal.durability(db.c, durable)
 }
 
+// maxID is greater than any ID that is given, and leaves room above.
+const maxID = 1 << 53
+
 // loadNext finds the greatest IDs in use. Rows count for their mailbox: should
 // a mailbox's own row be lost, another one must not inherit them.
 func (db *DB) loadNext() error {
@@ -202,8 +205,13 @@ func (db *DB) loadNext() error {
 		if err != nil {
 			return err
 		}
+		if n > maxID {
+			return errRepair // no row of ours
+		}
 		*id.to = max(*id.to, n)
 	}
+	// SQLite prepares a statement again when a parameter changes to or from 1.
+	db.next.mailbox = max(db.next.mailbox, 1)
 	db.next.loaded = true
 	return nil
 }

@@ -1,0 +1,7 @@
+//go:build !linux && !darwin
+
+package state
+
+import "errors"
+
+func limitFiles(uint64) error { return errors.ErrUnsupported }
