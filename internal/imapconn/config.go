@@ -51,6 +51,8 @@ type Config struct {
 	Trace io.Writer
 	// NoCaps are capabilities to ignore, in upper case.
 	NoCaps []string
+
+	patience int64 // octets that nobody wants before the connection ends; 0 for maxUseless
 }
 
 // Auth says how to log in.

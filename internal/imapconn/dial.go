@@ -65,7 +65,7 @@ func connect(ctx context.Context, cfg *Config) (*session, error) {
 			return nil, &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindUnreachable, Op: "start the tunnel", Err: err}
 		}
 		s.tunnel = t
-		s.wire = newWire(t, cfg.idleTimeout(), tr)
+		s.wire = newWire(t, cfg, tr)
 		return s, nil
 	}
 	host, port, err := net.SplitHostPort(cfg.Addr)
@@ -94,7 +94,7 @@ func connect(ctx context.Context, cfg *Config) (*session, error) {
 		}
 		return nil, dialError(cfg.Addr, err)
 	}
-	s.wire = newWire(conn, cfg.idleTimeout(), tr)
+	s.wire = newWire(conn, cfg, tr)
 	return s, nil
 }
 

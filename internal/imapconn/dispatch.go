@@ -79,7 +79,7 @@ const (
 // gather collects a response with literals in resp, line being its first line.
 // It stops at a literal that streams.
 func (w *wire) gather(line []byte) (streams bool, err error) {
-	for {
+	for range maxLiterals {
 		n, at, literal := literalSuffix(line)
 		if !literal {
 			w.resp = append(w.resp, line...)
@@ -115,6 +115,7 @@ func (w *wire) gather(line []byte) (streams bool, err error) {
 			return false, protocolf("a response of more than %d octets", len(w.resp))
 		}
 	}
+	return false, protocolf("a response of more than %d literals", maxLiterals)
 }
 
 // fateOf decides on the literal of n octets that follows resp.
@@ -149,7 +150,7 @@ func (w *wire) dispatch(resp []byte) error {
 // nobody counts a response that nobody wanted: no server may keep us busy for
 // ever.
 func (w *wire) nobody(resp []byte) error {
-	if w.useless += int64(len(resp)) + 2; w.useless > maxUseless {
+	if w.useless += int64(len(resp)) + 2; w.useless > w.patience {
 		return protocolf("%d octets that nobody asked for", w.useless)
 	}
 	return nil

@@ -111,8 +111,12 @@ type itemParser struct {
 	flags map[string]mail.Flags
 }
 
-// maxFlagLists bounds the memory: a server could send a new list in each line.
-const maxFlagLists = 4096
+// Bounds on the memory that flags take: a server could send a new list in each
+// line, and lists without an end.
+const (
+	maxFlagLists = 4096
+	maxFlagList  = 32 << 10
+)
 
 func newItemParser() *itemParser { return &itemParser{flags: make(map[string]mail.Flags)} }
 
@@ -166,11 +170,11 @@ func (p *itemParser) flagList(val []byte) (mail.Flags, bool) {
 	if f, ok := p.flags[string(val)]; ok {
 		return f, true
 	}
-	if val[0] != '(' {
+	if val[0] != '(' || len(val) > maxFlagList {
 		return mail.Flags{}, false
 	}
 	f := parseFlags(val)
-	if len(p.flags) < maxFlagLists {
+	if len(p.flags) < maxFlagLists && len(val) < 1000 {
 		p.flags[string(val)] = f
 	}
 	return f, true

@@ -168,9 +168,14 @@ func parseResponse(raw []byte) (Response, bool) {
 	return r, true
 }
 
+// maxTokens bounds the tokens of one response: each takes as much memory as a
+// line of text, and a line of a megabyte may hold half a million.
+const maxTokens = 100_000
+
 // parseTokens parses all of b.
 func parseTokens(b []byte) ([]Token, bool) {
-	tokens, i := parseTokensAt(b, 0, 0)
+	room := maxTokens
+	tokens, i := parseTokensAt(b, 0, 0, &room)
 	if i != len(b) {
 		return nil, false
 	}
@@ -179,14 +184,17 @@ func parseTokens(b []byte) ([]Token, bool) {
 
 // parseTokensAt parses tokens from i on, up to the end or to the parenthesis that
 // closes the list they are in. It gives the index where it stopped, -1 when what
-// is there is malformed.
-func parseTokensAt(b []byte, i, depth int) (tokens []Token, end int) {
+// is there is malformed or more than room.
+func parseTokensAt(b []byte, i, depth int, room *int) (tokens []Token, end int) {
 	if depth > maxDepth {
 		return nil, -1
 	}
 	for {
 		if i = skipBlanks(b, i); i >= len(b) {
 			return tokens, i
+		}
+		if *room--; *room < 0 {
+			return nil, -1
 		}
 		var t Token
 		j := i
@@ -195,7 +203,7 @@ func parseTokensAt(b []byte, i, depth int) (tokens []Token, end int) {
 			return tokens, i
 		case '(':
 			t.Kind = List
-			t.List, j = parseTokensAt(b, i+1, depth+1)
+			t.List, j = parseTokensAt(b, i+1, depth+1, room)
 			if j < 0 || j >= len(b) {
 				return nil, -1
 			}

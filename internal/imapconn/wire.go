@@ -16,9 +16,10 @@ import (
 const (
 	readBufSize   = 64 << 10
 	maxLine       = 1 << 20  // a line; the longest that servers send hold UID sets
-	maxSearchLine = 64 << 20 // a line of SEARCH: 8 million UIDs
+	maxSearchLine = 16 << 20 // a line of SEARCH: 2 million UIDs; ESEARCH says the same in far less
 	maxString     = 1 << 20  // the strings of a response; longer ones read as NIL
 	maxBuffered   = 4 << 20  // a body whose UID comes behind it
+	maxLiterals   = 10_000   // of one response
 	maxSkip       = 1 << 30  // a literal that nobody wants
 	maxUseless    = 64 << 20 // responses that nobody wants, between two that somebody does
 	byeGrace      = 2 * time.Second
@@ -40,18 +41,19 @@ type wire struct {
 	idle   time.Duration
 
 	// Of the reading goroutine.
-	solo    bool
-	greeted bool   // the greeting has come
-	buf     []byte // buf[r:w] has been read and not yet looked at
-	r, w    int
-	long    []byte    // a line that does not fit into buf
-	resp    []byte    // a response with literals
-	out     []byte    // for the library
-	outPos  int       // how much of out the library has
-	body    int64     // what is left of the literal that streams to the library
-	tail    *bodyTail // not nil from the start of that literal to the end of its response
-	suspect bool      // the last response ended oddly: the next one had better be sane
-	useless int64     // octets that nobody wanted
+	solo     bool
+	greeted  bool   // the greeting has come
+	buf      []byte // buf[r:w] has been read and not yet looked at
+	r, w     int
+	long     []byte    // a line that does not fit into buf
+	resp     []byte    // a response with literals
+	out      []byte    // for the library
+	outPos   int       // how much of out the library has
+	body     int64     // what is left of the literal that streams to the library
+	tail     *bodyTail // not nil from the start of that literal to the end of its response
+	suspect  bool      // the last response ended oddly: the next one had better be sane
+	useless  int64     // octets that nobody wanted
+	patience int64     // how many of them are too many
 
 	commands atomic.Pointer[[]*command] // ours that wait for their tagged reply, oldest first
 	list     atomic.Pointer[listFetch]  // the running FetchList
@@ -77,12 +79,16 @@ type wire struct {
 	libMid  bool          // the library's command goes on behind a literal
 }
 
-func newWire(conn net.Conn, idle time.Duration, tr *trace) *wire {
+func newWire(conn net.Conn, cfg *Config, tr *trace) *wire {
+	idle := cfg.idleTimeout()
 	m := newMeter(conn, idle)
 	w := &wire{
-		meter: m, trace: tr, idle: idle, solo: true,
+		meter: m, trace: tr, idle: idle, solo: true, patience: maxUseless,
 		buf: make([]byte, readBufSize), dead: make(chan struct{}),
 		libTags: make(map[string]bool), turn: make(chan struct{}, 1),
+	}
+	if cfg.patience > 0 {
+		w.patience = cfg.patience
 	}
 	w.commands.Store(&[]*command{})
 	w.watchdog = time.AfterFunc(idle, w.watch)
