@@ -74,7 +74,7 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 	m.box.mu.Lock()
 	own := m.box.own
 	m.box.mu.Unlock()
-	s, err := m.scanNames(ctx)
+	s, err := m.readNames(ctx)
 	if err != nil {
 		return mail.Delta{}, err
 	}
@@ -83,6 +83,7 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		m.issueAt(s.sum, own)
 		return d, nil
 	}
+	m.sort(s)
 	return m.diff(ctx, s, own, known, limit)
 }
 
@@ -110,7 +111,10 @@ func (m *mailbox) accountedFor(from cursor, s *scan) bool {
 		return true
 	}
 	i := b.issued
-	return i.valid && i.sum == from.sum && i.sum.plus(b.own.minus(i.own)) == s.sum
+	if !i.valid { // the cursor is an earlier run's: all that we did came after it
+		i = issue{sum: from.sum}
+	}
+	return i.sum == from.sum && i.sum.plus(b.own.minus(i.own)) == s.sum
 }
 
 // wordsString is the part of String for the keyword file.

@@ -140,6 +140,43 @@ func TestChangesAfterOwnWrites(t *testing.T) {
 	}
 }
 
+// A backup writes to a mailbox that it has not looked at, because nothing had
+// changed in it since the run before.
+func TestChangesAfterOwnWritesOfALaterRun(t *testing.T) {
+	t.Parallel()
+	s := openNew(t, Options{})
+	m := selected(t, s, "INBOX")
+	deliver(t, m, outgoing{body: "a"}, outgoing{body: "b", flags: `\Seen`})
+	known := rows{}
+	first := changes(t, m, "", known)
+	known.take(first)
+	cursor := changes(t, m, first.Cursor, known).Cursor
+	for _, theirs := range []bool{false, true} {
+		later, err := Open(s.path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { later.Close() })
+		m := selected(t, later, "INBOX")
+		if theirs {
+			put(t, "theirs", s.path, "INBOX", "new", "1.theirs.host")
+		}
+		keys := deliver(t, m, outgoing{body: "c", flags: `\Flagged Word`}, outgoing{body: "d"})
+		if theirs {
+			if got := changes(t, m, cursor, known); len(got.New) != 3 {
+				t.Errorf("with a foreign delivery in between there are %d new messages, want 3", len(got.New))
+			}
+			continue
+		}
+		got := changes(t, m, cursor, refusing{t})
+		if !got.Empty() || got.Stamp == "" {
+			t.Errorf("after our own writes Changes gives %+v", got)
+		}
+		known[keys[0]], known[keys[1]] = mail.ParseFlags(`\Flagged`, "Word"), mail.Flags{}
+		cursor = got.Cursor
+	}
+}
+
 func TestChangesFindsEverything(t *testing.T) {
 	t.Parallel()
 	s := openNew(t, Options{})

@@ -180,6 +180,16 @@ func compareKey(a []byte, b string) int {
 // scanNames makes a pass and keeps the names, in the order of their keys, one for
 // each message.
 func (m *mailbox) scanNames(ctx context.Context) (*scan, error) {
+	s, err := m.readNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.sort(s)
+	return s, nil
+}
+
+// readNames makes a pass and keeps the names as they come.
+func (m *mailbox) readNames(ctx context.Context) (*scan, error) {
 	s := &scan{}
 	var err error
 	s.passResult, err = m.pass(ctx, func(where subdir, name []byte, keyLen int) error {
@@ -189,6 +199,12 @@ func (m *mailbox) scanNames(ctx context.Context) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// sort puts the entries in the order of their keys, and leaves one for each
+// message.
+func (m *mailbox) sort(s *scan) {
 	slices.SortFunc(s.entries, func(a, b entry) int {
 		if c := bytes.Compare(s.key(a), s.key(b)); c != 0 {
 			return c
@@ -196,7 +212,6 @@ func (m *mailbox) scanNames(ctx context.Context) (*scan, error) {
 		return bytes.Compare(s.name(a), s.name(b))
 	})
 	m.merge(s)
-	return s, nil
 }
 
 // merge leaves one entry for each message: two names of one file (seen before
