@@ -46,8 +46,7 @@ type DB struct {
 	c       *conn
 	sum     summer
 	journal journal
-	meta    map[string]string // what this program keeps there itself
-	unsaved map[string]string // part of meta that the next commit writes
+	unsaved map[string]string // what the next commit writes into meta
 	boxes   map[int64]bool    // nil: not loaded
 	next    nextIDs
 	counts  map[listKey]int
@@ -81,9 +80,7 @@ func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	}
 	db := &DB{path: path, o: o, gate: make(chan struct{}, 1), counts: make(map[listKey]int)}
 	if err := db.open(ctx); err != nil {
-		if cerr := db.drop(); cerr != nil {
-			err = errors.Join(err, cerr)
-		}
+		_ = db.drop() // nothing was written that could be lost
 		return nil, openError(path, err)
 	}
 	return db, nil
@@ -127,39 +124,22 @@ func (db *DB) open(ctx context.Context) error {
 // recognise finds out what is in the file, and makes it a state when that is
 // nothing.
 func (db *DB) recognise() error {
-	app, err := db.c.number("PRAGMA application_id")
-	if err != nil {
-		return err
-	}
-	v, err := db.c.number("PRAGMA user_version")
-	if err != nil {
-		return err
-	}
 	if err := db.journal.look(db.c); err != nil {
 		return err
 	}
-	switch {
-	case app == appID && v > version():
-		return usage("", "its version is %d, this postbag knows %d: it was written by a newer postbag", v, version())
-	case app == appID && v < 1:
-		return fmt.Errorf("%w: its version is %d", errDamaged, v)
-	case app == appID && v < version() && db.o.ReadOnly:
-		return usage("run a sync or backup first, which brings it up to date", "its version is %d, from an older postbag", v)
-	case app == appID && v < version():
-		if err := migrate(db.c, v, migrations); err != nil {
-			return err
-		}
+	ours, err := db.checkVersion()
+	if err != nil {
+		return err
 	}
 	empty, err := checkSchema(db.c)
 	switch {
-	case app != appID && (app != 0 || v != 0 || !empty):
-		if err != nil && malformed(err) {
-			return err
-		}
+	case malformed(err):
+		return err
+	case !ours && !empty:
 		return usage("", "it is an SQLite file, but not a state of postbag")
 	case err != nil:
 		return err
-	case empty && app == appID:
+	case ours && empty:
 		return fmt.Errorf("%w: it has no tables", errDamaged)
 	case empty && db.o.ReadOnly:
 		return ErrNoState
@@ -169,13 +149,38 @@ func (db *DB) recognise() error {
 	return db.identify()
 }
 
+// checkVersion reports whether the file's header says that it is a state, and
+// brings one of an older version up to date.
+func (db *DB) checkVersion() (ours bool, err error) {
+	app, err := db.c.number("PRAGMA application_id")
+	if err != nil {
+		return false, err
+	}
+	v, err := db.c.number("PRAGMA user_version")
+	switch {
+	case err != nil || app == 0 && v == 0:
+		return false, err
+	case app != appID:
+		return false, usage("", "it is an SQLite file, but not a state of postbag")
+	case v > version():
+		return true, usage("use the newer one", "its version is %d, this postbag knows %d: it was written by a newer postbag", v, version())
+	case v < 1:
+		return true, fmt.Errorf("%w: its version is %d", errDamaged, v)
+	case v == version():
+		return true, nil
+	case db.o.ReadOnly:
+		return true, usage("run a sync or backup first, which brings it up to date", "its version is %d, from an older postbag", v)
+	}
+	return true, migrate(db.c, v, migrations)
+}
+
 // makeNew writes the tables and whose state this is.
 func (db *DB) makeNew() error {
 	var id [16]byte
 	if _, err := io.ReadFull(db.o.Random, id[:]); err != nil {
 		return err
 	}
-	db.meta = map[string]string{
+	meta := map[string]string{
 		metaAccount(A): db.o.Accounts[A],
 		metaAccount(B): db.o.Accounts[B],
 		metaRoot:       db.o.RootID,
@@ -185,10 +190,9 @@ func (db *DB) makeNew() error {
 	if err := db.journal.enter(db.c, db.path); err != nil {
 		return err
 	}
-	if err := create(db.c, db.meta); err != nil {
+	if err := create(db.c, meta); err != nil {
 		return err
 	}
-	db.meta[metaVersion] = strconv.FormatInt(version(), 10)
 	return syncDir(filepath.Dir(db.path))
 }
 
@@ -198,7 +202,6 @@ func (db *DB) identify() error {
 	if err != nil {
 		return err
 	}
-	db.meta = all
 	db.unsaved = make(map[string]string)
 	if all[metaVersion] != strconv.FormatInt(version(), 10) {
 		return fmt.Errorf("%w: its version is not certain", errDamaged)
@@ -214,7 +217,7 @@ func (db *DB) identify() error {
 			return fmt.Errorf("%w: what %s on record is not readable", errDamaged, want.what)
 		case want.value == "" || want.value == have:
 		case have == "": // nobody told so far
-			db.meta[want.key], db.unsaved[want.key] = want.value, want.value
+			db.unsaved[want.key] = want.value
 		default:
 			return usage("use a state of its own for each pair, or correct the configuration",
 				"it belongs to another pair: %s %s, on record is %s", want.what, want.value, have)
@@ -235,15 +238,17 @@ func (db *DB) Close() error {
 	if db.c == nil {
 		return nil
 	}
-	var err error
 	if db.wrote {
-		// Now is the cheapest moment: the rows are in the cache.
-		err = db.buildIdent()
+		// Nobody waits now. Should it fail, ByIdentity tries again.
+		_ = db.buildIdent()
 	}
+	var err error
 	if !db.o.ReadOnly {
-		err = errors.Join(err, db.journal.leave(db.c))
+		err = db.journal.leave(db.c)
 	}
-	err = errors.Join(err, db.drop())
+	if derr := db.drop(); err == nil {
+		err = derr
+	}
 	db.failed = db.wrap("use", fs.ErrClosed)
 	return db.wrap("close", err)
 }
