@@ -14,7 +14,7 @@ import (
 // bigBox makes a mailbox of empty messages, quickly.
 func bigBox(b *testing.B, n int) (*mailbox, rows) {
 	b.Helper()
-	s := openNew(b, Options{})
+	s := openNewIn(b, b.TempDir(), Options{})
 	m := selected(b, s, "INBOX")
 	cur := boxPath(s, "INBOX", "cur")
 	known := rows{}
@@ -130,7 +130,7 @@ func BenchmarkChanges(b *testing.B) {
 }
 
 func benchDelivery(b *testing.B, flush bool) {
-	s := openNew(b, Options{})
+	s := openNewIn(b, b.TempDir(), Options{})
 	s.slowSync = !flush
 	m := selected(b, s, "INBOX")
 	body := sampleMessage(1) + strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 140)
@@ -168,7 +168,7 @@ func BenchmarkDelivery(b *testing.B) {
 }
 
 func BenchmarkFetch(b *testing.B) {
-	s := openNew(b, Options{})
+	s := openNewIn(b, b.TempDir(), Options{})
 	m := selected(b, s, "INBOX")
 	body := sampleMessage(1) + strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 140)
 	var out []outgoing

@@ -403,7 +403,7 @@ func TestScanRace(t *testing.T) {
 		if os.Getenv("POSTBAG_LONG") != "" {
 			c.scans *= 100
 		}
-		s := openNew(t, Options{})
+		s := openNewIn(t, t.TempDir(), Options{})
 		m := selected(t, s, "INBOX")
 		cur := boxPath(s, "INBOX", "cur")
 		known := rows{}

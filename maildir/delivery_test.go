@@ -16,7 +16,7 @@ import (
 
 func TestDelivery(t *testing.T) {
 	t.Parallel()
-	s := openNew(t, Options{})
+	s := openNewIn(t, t.TempDir(), Options{})
 	m := selected(t, s, "Work/Projects")
 	date := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	keys := deliver(t, m,

@@ -19,4 +19,10 @@
 // part. Two files with one key are named "KEY:#N", N being the inode number in
 // base 36: no key holds a colon. Both then get such a name, so that neither is
 // ever taken for the other when one of them goes.
+//
+// Beside the mailboxes a tree holds the state directory (".postbag"; "postbag" in
+// a Maildir++ tree, where a leading dot means a mailbox) with the marker that
+// proves the tree to be itself, and in each mailbox that postbag made the file
+// ".postbag-id" ("postbag-id") with its identity. Dovecot, mutt and mu take no
+// notice; notmuch wants "new.ignore=.postbag", or it indexes what was removed.
 package maildir

@@ -91,20 +91,28 @@ func direntType(t byte) fs.FileMode {
 	return fs.ModeDevice
 }
 
-// localFileSystems are the magic numbers (statfs(2)) of file systems with
-// timestamps as fine as the kernel's clock, on which syncfs(2) writes
-// everything and tells of errors.
-var localFileSystems = map[int64]bool{
+// flushable are the magic numbers (statfs(2)) of file systems on which syncfs(2)
+// writes everything and tells of errors. Their timestamps are as fine as the
+// kernel's clock.
+var flushable = map[int64]bool{
 	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true,
 	unix.TMPFS_MAGIC: true, unix.F2FS_SUPER_MAGIC: true, unix.BCACHEFS_SUPER_MAGIC: true,
 }
 
-func isLocal(fd int) bool {
+// fineClock are others with such timestamps: those of containers, and ZFS.
+var fineClock = map[int64]bool{unix.OVERLAYFS_SUPER_MAGIC: true, 0x2fc12fc1: true}
+
+func fileSystemOf(fd int) int64 {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
-		return false
+		return 0
 	}
-	return localFileSystems[int64(st.Type)]
+	return int64(st.Type)
+}
+
+func isLocal(fd int) bool {
+	t := fileSystemOf(fd)
+	return flushable[t] || fineClock[t]
 }
 
 // syncfsReports tells whether syncfs(2) returns write errors: since Linux 5.8.
@@ -134,7 +142,7 @@ func kernelVersion(release string) (major, minor int) {
 }
 
 // CanFlush reports whether Flush can be trusted here.
-func (d *osDir) CanFlush() bool { return syncfsReports() && isLocal(int(d.self.Fd())) }
+func (d *osDir) CanFlush() bool { return syncfsReports() && flushable[fileSystemOf(int(d.self.Fd()))] }
 
 func (d *osDir) Flush() error {
 	if !d.CanFlush() {

@@ -3,6 +3,7 @@
 package maildir
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -48,7 +49,15 @@ func (d *osDir) Stat() (Stat, error) {
 	return out, nil
 }
 
-func (d *osDir) Sync() error { return d.self.Sync() }
+// Sync passes over file systems that cannot sync a directory: some network and
+// user-space ones say so with EINVAL, and no other call would do more.
+func (d *osDir) Sync() error {
+	err := d.self.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
 
 // reopen opens the directory anew: with its own reading position, and its own
 // memory of write errors.

@@ -16,11 +16,28 @@ import (
 	"postbag/internal/mail"
 )
 
-// openNew makes a tree in a temporary directory.
+// memoryDir is a temporary directory in memory where there is one: most tests
+// need no disk, and do thousands of syncs.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "postbag")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// openNew makes a tree in a temporary directory, in memory where that can be.
 func openNew(t testing.TB, o Options) *Store {
 	t.Helper()
+	return openNewIn(t, memoryDir(t), o)
+}
+
+func openNewIn(t testing.TB, dir string, o Options) *Store {
+	t.Helper()
 	o.Create = true
-	s, err := Open(filepath.Join(t.TempDir(), "mail"), o)
+	s, err := Open(filepath.Join(dir, "mail"), o)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -190,8 +207,6 @@ func files(t testing.TB, path ...string) []string {
 
 // settle lets the timestamps of a directory grow old enough to prove something.
 func settle() { time.Sleep(fineGrain + 5*time.Millisecond) }
-
-func flagsText(f mail.Flags) string { return f.String() }
 
 func sampleMessage(n int) string {
 	return fmt.Sprintf("Message-ID: <%d@example.org>\r\nSubject: number %d\r\n\r\nbody %d\r\n", n, n, n)

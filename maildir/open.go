@@ -224,8 +224,7 @@ func (s *Store) Path() string { return s.path }
 // reading only.
 func (s *Store) StateDir() string { return filepath.Join(s.path, s.layout.stateDir()) }
 
-// Close closes the root. Mailboxes that are open stay usable until they are
-// closed themselves.
+// Close closes the root. Mailboxes are closed before.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

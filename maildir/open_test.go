@@ -491,3 +491,34 @@ func TestFetchOfChangingFile(t *testing.T) {
 		}
 	}
 }
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	s := openNew(t, Options{})
+	m := selected(t, s, "Box")
+	deliver(t, m, outgoing{body: "x"})
+	if got, err := s.Check(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("a sound tree: %q, %v", got, err)
+	}
+	cur := boxPath(s, "Box", "cur")
+	put(t, "1", cur, "k:2,S")
+	put(t, "2", cur, "k:2,F")
+	put(t, "3", cur, ":2,")
+	os.Mkdir(filepath.Join(cur, "dir"), 0o700)
+	put(t, "4", s.path, "Box", "tmp", "1700000000.0123456789abcdef0123.postbag")
+	put(t, "5", s.path, "Box", "tmp", "1.theirs")
+	os.MkdirAll(boxPath(s, "Lost", "new"), 0o700)
+	got, err := s.Check(t.Context())
+	slices.Sort(got)
+	want := []string{
+		`"Box": a delivery without an end: "tmp/1700000000.0123456789abcdef0123.postbag"`,
+		`"Box": not a message: "cur/:2,"`,
+		`"Box": not a message: "cur/dir"`,
+		`"Box": one of several files with one key: "cur/k:2,F"`,
+		`"Box": one of several files with one key: "cur/k:2,S"`,
+		`"Lost": list Lost: the mailbox has lost its directory cur`,
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("Check gives\n%s\n%v", strings.Join(got, "\n"), err)
+	}
+}
