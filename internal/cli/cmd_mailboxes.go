@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"postbag/internal/config"
 	"postbag/internal/mail"
+	"postbag/maildir"
 )
 
 func mailboxesCommand(s *session) *cli.Command {
@@ -16,8 +18,8 @@ func mailboxesCommand(s *session) *cli.Command {
 		Name:      "mailboxes",
 		Usage:     "list the mailboxes of a server or a Maildir",
 		UsageText: "mailboxes ACCOUNT\nmailboxes SERVER\nmailboxes MAILDIR",
-		Description: `Lists messages, size, role and name of each mailbox; "-" is not known. Nothing is
-changed.`,
+		Description: `Lists messages, size, role and name of each mailbox; "-" is not known. The sizes
+of a Maildir are those that the last run saw. Nothing is changed.`,
 		ArgsUsage: `  postbag mailboxes work
   postbag mailboxes imaps://me@imap.example.org --password-file ~/.secret
   postbag mailboxes ~/mail --mailbox 'Archive/*' --json`,
@@ -58,9 +60,10 @@ func (s *session) mailboxes(o *options, e endpoint) (err error) {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(info mail.MailboxInfo) bool { return !patterns.Match(info) })
-	if !e.isServer() {
+	if tree, ok := store.(*maildir.Store); ok {
+		sizes := s.knownSizes(filepath.Join(tree.StateDir(), stateFile))
 		for i := range list {
-			if err := s.count(store, &list[i]); err != nil {
+			if err := s.count(store, &list[i], sizes); err != nil {
 				return at(where, err)
 			}
 		}
@@ -69,9 +72,10 @@ func (s *session) mailboxes(o *options, e endpoint) (err error) {
 	return nil
 }
 
-// count looks into a mailbox of a Maildir tree, whose listing counts nothing. A
-// mailbox that cannot be read is listed with the reason.
-func (s *session) count(store mail.Store, info *mail.MailboxInfo) error {
+// count looks into a mailbox of a Maildir tree, whose listing counts nothing. The
+// size is the state's, which costs no look at any file. A mailbox that cannot be
+// read is listed with the reason.
+func (s *session) count(store mail.Store, info *mail.MailboxInfo, sizes map[string]holding) error {
 	if info.Messages >= 0 || info.NoSelect || info.Err != nil {
 		return nil
 	}
@@ -79,8 +83,13 @@ func (s *session) count(store mail.Store, info *mail.MailboxInfo) error {
 	if err != nil && (mail.AsError(err).Scope != mail.ScopeMailbox || s.ctx.Err() != nil) {
 		return err
 	}
-	if info.Err = err; err == nil {
-		info.Messages, info.Bytes = messages, bytes
+	if info.Err = err; err != nil {
+		return nil
+	}
+	info.Messages, info.Bytes = messages, bytes
+	// What the state says is true of as many messages as it counts.
+	if known, ok := sizes[info.Name]; ok && bytes < 0 && known.Messages == messages {
+		info.Bytes = known.Bytes
 	}
 	return nil
 }
@@ -140,8 +149,9 @@ func (s *session) openForReading(o *options, e endpoint, open *closers) (store m
 func (s *session) list(list []mail.MailboxInfo) {
 	messages, bytes := 0, int64(0)
 	counted, measured := true, true
+	sized := slices.ContainsFunc(list, func(info mail.MailboxInfo) bool { return info.Bytes >= 0 })
 	for _, info := range list {
-		s.mailboxLine(info)
+		s.mailboxLine(info, sized)
 		s.mailboxEvent(info)
 		if info.NoSelect || info.Err != nil {
 			continue
@@ -155,13 +165,14 @@ func (s *session) list(list []mail.MailboxInfo) {
 	if counted {
 		sum += ", " + count(messages, "message")
 	}
-	if measured {
+	if measured && sized {
 		sum += ", " + size(bytes)
 	}
 	s.out.result("%s", sum)
 }
 
-func (s *session) mailboxLine(info mail.MailboxInfo) {
+// mailboxLine writes one mailbox, with the column of sizes when there are any.
+func (s *session) mailboxLine(info mail.MailboxInfo, sized bool) {
 	messages, bytes := "-", "-"
 	if info.Messages >= 0 && !info.NoSelect {
 		messages = fmt.Sprint(info.Messages)
@@ -178,20 +189,15 @@ func (s *session) mailboxLine(info mail.MailboxInfo) {
 	case info.ReadOnly:
 		note = " (read-only)"
 	}
-	s.out.result("%8s  %7s  %-9s %s%s", messages, bytes, info.Use, info.Name, note)
+	line := fmt.Sprintf("%8s", messages)
+	if sized {
+		line += fmt.Sprintf("  %7s", bytes)
+	}
+	s.out.result("%s  %-9s %s%s", line, info.Use, info.Name, note)
 }
 
 func (s *session) mailboxEvent(info mail.MailboxInfo) {
-	event := struct {
-		Event      string `json:"event"`
-		Mailbox    string `json:"mailbox"`
-		Role       string `json:"role,omitempty"`
-		Messages   *int   `json:"messages,omitempty"`
-		Bytes      *int64 `json:"bytes,omitempty"`
-		Selectable bool   `json:"selectable"`
-		ReadOnly   bool   `json:"read_only,omitempty"`
-		Error      string `json:"error,omitempty"`
-	}{Event: "mailbox", Mailbox: valid(info.Name), Role: string(info.Use), Selectable: !info.NoSelect && info.Err == nil, ReadOnly: info.ReadOnly}
+	event := listEvent{Event: "mailbox", Mailbox: valid(info.Name), Role: string(info.Use), Selectable: !info.NoSelect && info.Err == nil, ReadOnly: info.ReadOnly}
 	if info.Messages >= 0 && !info.NoSelect {
 		event.Messages = &info.Messages
 	}

@@ -3,8 +3,10 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,13 +15,6 @@ import (
 	"postbag/internal/mail"
 	"postbag/state"
 	"postbag/sync"
-)
-
-// runsShown is how many runs status tells of, out of the last runsRead: runs that
-// had nothing to do are left out.
-const (
-	runsShown = 5
-	runsRead  = 100
 )
 
 func statusCommand(s *session) *cli.Command {
@@ -73,31 +68,9 @@ func (s *session) status(a *config.Account, label string) int {
 	return exitDone
 }
 
-// statusEvent is what status tells, as JSON.
-type statusEvent struct {
-	Event     string     `json:"event"`
-	Account   string     `json:"account,omitempty"`
-	Maildir   string     `json:"maildir"`
-	Server    string     `json:"server,omitempty"`
-	State     string     `json:"state,omitempty"`
-	Mailboxes int        `json:"mailboxes"`
-	Messages  int        `json:"messages"`
-	Pending   int        `json:"pending"` // on their way when the last run was cut off
-	Runs      []runEvent `json:"runs"`
-	Problems  []problem  `json:"problems"`
-}
-
-// runEvent is one run of the past.
-type runEvent struct {
-	Command  string          `json:"command"`
-	Started  time.Time       `json:"started"`
-	Finished *time.Time      `json:"finished,omitempty"`
-	Outcome  string          `json:"outcome"`
-	Summary  json.RawMessage `json:"summary,omitempty"`
-}
-
 func (s *session) readStatus(a *config.Account, open *closers) error {
-	event := statusEvent{Event: "status", Account: a.Name, Maildir: valid(a.Maildir), Runs: []runEvent{}, Problems: []problem{}}
+	event := statusEvent{Event: "status", Account: a.Name, Maildir: valid(a.Maildir),
+		Mailboxes: []boxStatus{}, Runs: []runStatus{}, Problems: []problem{}}
 	if a.Name != "" {
 		event.Server = a.Server.Identity()
 	}
@@ -119,10 +92,10 @@ func (s *session) readStatus(a *config.Account, open *closers) error {
 		event.Server = valid(owner)
 	}
 	event.State = valid(t.state.Path())
-	if err := s.countStatus(t.state, &event); err != nil {
+	if err := s.inspect(t.state, &event); err != nil {
 		return err
 	}
-	s.out.summary.Mailboxes.Total += event.Mailboxes
+	s.out.summary.Mailboxes.Total += len(event.Mailboxes)
 	s.out.summary.Problems = append(s.out.summary.Problems, event.Problems...)
 	s.out.event(event)
 	s.statusText(a, event)
@@ -136,87 +109,52 @@ func statusName(a *config.Account) string {
 	return a.Name
 }
 
-// countStatus reads the state.
-func (s *session) countStatus(db *state.DB, event *statusEvent) error {
-	boxes, err := db.Mailboxes(s.ctx)
-	if err != nil {
-		return err
-	}
-	names := map[int64]string{}
-	for _, b := range boxes {
-		names[b.ID] = b.Name[state.A]
-		if b.Name[state.A] == "" {
-			names[b.ID] = b.Name[state.B]
-		}
-		if b.Name[state.B] != "" && b.Gone[state.B] == 0 {
-			event.Mailboxes++
-		}
-		event.Messages += db.Known(b.ID, state.B).Count()
-	}
-	pending, err := db.Pending(s.ctx)
-	if err != nil {
-		return err
-	}
-	event.Pending = len(pending)
-	problems, rows, err := db.Problems(s.ctx)
-	if err != nil {
-		return err
-	}
-	for i, p := range problems {
-		event.Problems = append(event.Problems, problemJSON(event.Account, storedProblem(p, rows[i], names[rows[i].Mailbox])))
-	}
-	runs, err := db.Runs(s.ctx, runsRead)
-	for _, r := range runs {
-		if len(event.Runs) == runsShown {
-			break
-		}
-		one := runEvent{Command: valid(r.Command), Started: r.Started, Outcome: valid(r.Outcome)}
-		if r.Finished.IsZero() {
-			one.Outcome = "cut off"
-		} else {
-			one.Finished = &r.Finished
-		}
-		if json.Valid([]byte(r.Summary)) {
-			one.Summary = json.RawMessage(r.Summary)
-		}
-		if one.Outcome != string(sync.Done) || runCounts(one) != "" {
-			event.Runs = append(event.Runs, one)
-		}
-	}
-	return err
-}
-
-// storedProblem is a problem of the state as a run reports it.
-func storedProblem(p state.Problem, r *state.Row, mailbox string) sync.Problem {
-	ref := r.Ref[p.Side.Other()] // the message itself is where it came from
-	if ref.IsZero() {
-		ref = r.Ref[p.Side]
-	}
-	return sync.Problem{Mailbox: mailbox, Side: p.Side, Ref: ref, Date: r.Date, Size: r.Size, Kind: p.Kind, Reason: p.Reason}
-}
-
 // statusText writes what status tells, for people.
 func (s *session) statusText(a *config.Account, e statusEvent) {
-	s.out.result("%s: %s in %s", statusName(a), count(e.Messages, "message"), count(e.Mailboxes, "mailbox"))
+	line := func(what, format string, args ...any) {
+		s.out.result("  %-8s %s", what, fmt.Sprintf(format, args...))
+	}
+	s.out.result("%s: %s in %s, %s", statusName(a), count(e.Messages, "message"), count(len(e.Mailboxes), "mailbox"), size(e.Bytes))
 	if e.Server != "" {
-		s.out.result("  of       %s", e.Server)
+		line("of", "%s", e.Server)
 	}
 	if a.Name != "" {
-		s.out.result("  in       %s", a.Maildir)
+		line("in", "%s", a.Maildir)
 	}
-	for i, r := range e.Runs {
-		what := "        "
-		if i == 0 {
-			what = "changed "
+	what := "changed"
+	for _, r := range e.Runs {
+		line(what, "%s  %s: %s%s", s.local(r.Started), r.Command, r.Outcome, runCounts(r))
+		what = ""
+	}
+	for _, part := range []struct {
+		what string
+		n    int
+		text string
+	}{
+		{"kept", e.Kept, "that the server deleted"},
+		{"removed", e.Removed, "deleted here and not on the server; backup --refill brings back"},
+		{"left out", e.OnlyA, "on the server only, by a filter or a problem"},
+		{"foreign", e.OnlyB, "that did not come from the server"},
+		{"pending", e.Pending, "on the way when the last run was cut off; the next one finishes"},
+	} {
+		if part.n > 0 {
+			line(part.what, "%s %s", count(part.n, "message"), part.text)
 		}
-		s.out.result("  %s %s  %s: %s%s", what, r.Started.In(s.env.Now().Location()).Format(time.DateTime), r.Command, r.Outcome, runCounts(r))
 	}
-	if e.Pending > 0 {
-		s.out.result("  pending  %s on the way when the last run was cut off: the next run finishes them", count(e.Pending, "message"))
+	if e.Damaged > 0 {
+		line("damaged", "%s of the state; the next run finds out by content what it was", count(e.Damaged, "row"))
+	}
+	if s.out.verbose {
+		for _, b := range e.Mailboxes {
+			line("mailbox", "%s: %s", b.Mailbox, s.boxText(b))
+		}
+	}
+	if n := len(e.Problems); n > 0 {
+		line("problems", "%d", n)
 	}
 	for i, p := range e.Problems {
 		if i == maxProblems {
-			s.out.result("  problem  %d more; --json lists them all", len(e.Problems)-maxProblems)
+			line("", "%d more; --json lists them all", len(e.Problems)-maxProblems)
 			break
 		}
 		date, _ := time.Parse(time.RFC3339, p.Date)
@@ -224,20 +162,50 @@ func (s *session) statusText(a *config.Account, e statusEvent) {
 		if p.Size != nil {
 			bytes = *p.Size
 		}
-		s.out.result("  problem  %s: %s: %s", p.Mailbox, messageText(mail.Ref{UID: p.UID, Key: p.Key}, date, bytes), p.Reason)
+		line("", "%s: %s: %s", p.Mailbox, messageText(mail.Ref{UID: p.UID, Key: p.Key}, date, bytes), p.Reason)
 	}
 }
 
+// boxText is what there is in one mailbox.
+func (s *session) boxText(b boxStatus) string {
+	parts := []string{count(b.Messages, "message"), size(b.Bytes)}
+	if b.Kept > 0 {
+		text := keptText(b.Kept)
+		switch {
+		case b.KeptSince == nil:
+		case b.KeptSince.Equal(*b.KeptUntil):
+			text += ", seen " + s.local(*b.KeptSince)
+		default:
+			text += fmt.Sprintf(", seen %s to %s", s.local(*b.KeptSince), s.local(*b.KeptUntil))
+		}
+		parts = append(parts, text)
+	}
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{b.Removed, "removed"}, {b.OnlyA, "left out"}, {b.OnlyB, "foreign"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// local is a time as people here read it.
+func (s *session) local(t time.Time) string {
+	return t.In(s.env.Now().Location()).Format(time.DateTime)
+}
+
 // runCounts is what a run changed, as its summary has it.
-func runCounts(r runEvent) string {
+func runCounts(r runStatus) string {
 	var counts struct {
-		A, B     sync.Counts
-		Problems int
+		A, B           sync.Counts
+		Kept, Problems int
 	}
 	if err := json.Unmarshal(r.Summary, &counts); err != nil {
 		return ""
 	}
-	text := both([2]sync.Counts{counts.A, counts.B}, 0)
+	text := both([2]sync.Counts{counts.A, counts.B}, counts.Kept)
 	if counts.Problems > 0 {
 		if text != "" {
 			text += ", "

@@ -111,7 +111,7 @@ func verdict(v *sync.Verified) string {
 		parts = append(parts, fmt.Sprintf("%s could not be looked at", count(n, "mailbox")))
 	}
 	if v.Kept > 0 {
-		parts = append(parts, fmt.Sprintf("%d kept though deleted there", v.Kept))
+		parts = append(parts, keptText(v.Kept))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -178,18 +178,7 @@ func (s *session) finding(label string, f sync.Finding) {
 	if !s.out.quiet {
 		s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
 	}
-	event := struct {
-		Event   string `json:"event"`
-		Account string `json:"account,omitempty"`
-		Kind    string `json:"kind"`
-		Mailbox string `json:"mailbox"`
-		Side    string `json:"side"`
-		UID     uint32 `json:"uid,omitempty"`
-		Key     string `json:"key,omitempty"`
-		Date    string `json:"date,omitempty"`
-		Size    *int64 `json:"size,omitempty"`
-		Reason  string `json:"reason"`
-	}{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
+	event := findingEvent{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
 		UID: f.Ref.UID, Key: valid(f.Ref.Key), Reason: valid(f.Text)}
 	if !f.Message.Date.IsZero() {
 		event.Date = f.Message.Date.Format(time.RFC3339)

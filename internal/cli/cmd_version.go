@@ -18,13 +18,7 @@ func versionCommand(s *session) *cli.Command {
 				return err
 			}
 			s.out.result("postbag %s (%s, %s/%s)", s.env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			s.out.event(struct {
-				Event   string `json:"event"`
-				Version string `json:"version"`
-				Go      string `json:"go"`
-				OS      string `json:"os"`
-				Arch    string `json:"arch"`
-			}{"version", s.env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH})
+			s.out.event(versionEvent{"version", s.env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH})
 			return nil
 		}),
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"postbag/internal/mail"
-	"postbag/sync"
 )
 
 // output is where a command writes: results to stdout, as text or as JSON, and
@@ -41,45 +40,6 @@ func (s *sink) write(p []byte) {
 	if s.err == nil {
 		_, s.err = s.w.Write(p)
 	}
-}
-
-// summary is the last object of --json.
-type summary struct {
-	Event     string             `json:"event"`
-	Command   string             `json:"command"`
-	Account   string             `json:"account,omitempty"` // one of several
-	DryRun    bool               `json:"dry_run,omitempty"`
-	Outcome   string             `json:"outcome"`
-	Exit      int                `json:"exit"`
-	ElapsedMS int64              `json:"elapsed_ms"`
-	Mailboxes sync.MailboxCounts `json:"mailboxes"`
-	A         sync.Counts        `json:"a"`
-	B         sync.Counts        `json:"b"`
-	Kept      int                `json:"kept"`
-	Verified  *verified          `json:"verified,omitempty"` // of verify only
-	Problems  []problem          `json:"problems"`
-}
-
-// verified is what a verification looked at.
-type verified struct {
-	Messages int   `json:"messages"`
-	Bytes    int64 `json:"bytes"`
-	Findings int   `json:"findings"`
-}
-
-// problem is a sync.Problem in JSON.
-type problem struct {
-	Account string `json:"account,omitempty"`
-	Mailbox string `json:"mailbox"`
-	Side    string `json:"side"`
-	UID     uint32 `json:"uid,omitempty"`
-	Key     string `json:"key,omitempty"`
-	Date    string `json:"date,omitempty"`
-	Size    *int64 `json:"size,omitempty"`
-	Kind    string `json:"kind"`
-	Reason  string `json:"reason"`
-	Hint    string `json:"hint,omitempty"`
-	Warning bool   `json:"warning,omitempty"`
 }
 
 func newOutput(ctx context.Context, env *Env, c call) *output {
@@ -148,14 +108,7 @@ func (o *output) fail(account string, err error) int {
 	}
 	o.warn("%s", text)
 	o.hint(hint)
-	o.event(struct {
-		Event   string `json:"event"`
-		Account string `json:"account,omitempty"`
-		Kind    string `json:"kind"`
-		Exit    int    `json:"exit"`
-		Message string `json:"message"`
-		Hint    string `json:"hint,omitempty"`
-	}{"error", account, kind, code, valid(reason), valid(hint)})
+	o.event(errorEvent{"error", account, kind, code, valid(reason), valid(hint)})
 	return code
 }
 

@@ -70,14 +70,7 @@ func (o *output) mailbox(label, prefix string, m sync.MailboxReport) {
 	if text := both(m.Side, m.Kept); text != "" && !o.quiet {
 		o.result("%s%s: %s", prefix, m.Name, text)
 	}
-	o.event(struct {
-		Event   string      `json:"event"`
-		Account string      `json:"account,omitempty"`
-		Mailbox string      `json:"mailbox"`
-		A       sync.Counts `json:"a"`
-		B       sync.Counts `json:"b"`
-		Kept    int         `json:"kept,omitempty"`
-	}{"mailbox", label, valid(m.Name), m.Side[0], m.Side[1], m.Kept})
+	o.event(changeEvent{"mailbox", label, valid(m.Name), m.Side[0], m.Side[1], m.Kept})
 }
 
 // account adds what one account came to up to the summary, and writes an object

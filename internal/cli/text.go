@@ -62,13 +62,19 @@ func changes(c sync.Counts, kept int) string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{c.Moved, "moved"}, {c.Deleted, "deleted"}, {kept, "kept though deleted there"}} {
+	}{{c.Moved, "moved"}, {c.Deleted, "deleted"}} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
 		}
 	}
+	if kept > 0 {
+		parts = append(parts, keptText(kept))
+	}
 	return strings.Join(parts, ", ")
 }
+
+// keptText is what becomes of messages that the server deleted.
+func keptText(n int) string { return fmt.Sprintf("%d kept that the server deleted", n) }
 
 // problemText is one problem in a line: where, which message, why.
 func problemText(p sync.Problem) string {

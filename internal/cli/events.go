@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"encoding/json"
+	"time"
+
+	"postbag/sync"
+)
+
+// The objects that --json writes, one a line. docs/json.md describes each of
+// them, and a test compares the two. Fields are added, never taken away.
+
+// summary is the last object of every command, and with the event "account"
+// that of one account of several.
+type summary struct {
+	Event     string             `json:"event"`
+	Command   string             `json:"command"`
+	Account   string             `json:"account,omitempty"`
+	DryRun    bool               `json:"dry_run,omitempty"`
+	Outcome   string             `json:"outcome"`
+	Exit      int                `json:"exit"`
+	ElapsedMS int64              `json:"elapsed_ms"`
+	Mailboxes sync.MailboxCounts `json:"mailboxes"`
+	A         sync.Counts        `json:"a"`
+	B         sync.Counts        `json:"b"`
+	Kept      int                `json:"kept"`
+	Verified  *verified          `json:"verified,omitempty"` // of verify only
+	Problems  []problem          `json:"problems"`
+}
+
+// verified is what a verification looked at.
+type verified struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	Findings int   `json:"findings"`
+}
+
+// problem is a sync.Problem.
+type problem struct {
+	Account string `json:"account,omitempty"`
+	Mailbox string `json:"mailbox"`
+	Side    string `json:"side"`
+	UID     uint32 `json:"uid,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Date    string `json:"date,omitempty"`
+	Size    *int64 `json:"size,omitempty"`
+	Kind    string `json:"kind"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint,omitempty"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+// changeEvent is what a run did in one mailbox.
+type changeEvent struct {
+	Event   string      `json:"event"`
+	Account string      `json:"account,omitempty"`
+	Mailbox string      `json:"mailbox"`
+	A       sync.Counts `json:"a"`
+	B       sync.Counts `json:"b"`
+	Kept    int         `json:"kept,omitempty"`
+}
+
+// listEvent is one mailbox of a list.
+type listEvent struct {
+	Event      string `json:"event"`
+	Mailbox    string `json:"mailbox"`
+	Role       string `json:"role,omitempty"`
+	Messages   *int   `json:"messages,omitempty"`
+	Bytes      *int64 `json:"bytes,omitempty"`
+	Selectable bool   `json:"selectable"`
+	ReadOnly   bool   `json:"read_only,omitempty"`
+	Error      string `json:"error,omitempty"`
+}
+
+// findingEvent is something that verify found.
+type findingEvent struct {
+	Event   string `json:"event"`
+	Account string `json:"account,omitempty"`
+	Kind    string `json:"kind"`
+	Mailbox string `json:"mailbox"`
+	Side    string `json:"side"`
+	UID     uint32 `json:"uid,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Date    string `json:"date,omitempty"`
+	Size    *int64 `json:"size,omitempty"`
+	Reason  string `json:"reason"`
+}
+
+// statusEvent is what status tells of one Maildir.
+type statusEvent struct {
+	Event   string `json:"event"`
+	Account string `json:"account,omitempty"`
+	Maildir string `json:"maildir"`
+	Server  string `json:"server,omitempty"`
+	State   string `json:"state,omitempty"`
+	holding
+	Pending   int         `json:"pending"`
+	Damaged   int         `json:"damaged"`
+	Mailboxes []boxStatus `json:"mailboxes"`
+	Runs      []runStatus `json:"runs"`
+	Problems  []problem   `json:"problems"`
+}
+
+// holding is how much there is of what, in a Maildir or in one mailbox of it.
+type holding struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	Kept     int   `json:"kept"`    // deleted on the server
+	Removed  int   `json:"removed"` // deleted from the copy, and still on the server
+	OnlyA    int   `json:"only_a"`  // on the server, and never copied
+	OnlyB    int   `json:"only_b"`  // in the Maildir, and not from the server
+}
+
+// boxStatus is one mailbox of a statusEvent.
+type boxStatus struct {
+	Mailbox string `json:"mailbox"`
+	holding
+	// Between which runs the server was seen to have deleted what is kept.
+	KeptSince *time.Time `json:"kept_since,omitempty"`
+	KeptUntil *time.Time `json:"kept_until,omitempty"`
+}
+
+// runStatus is one run of the past.
+type runStatus struct {
+	Command  string          `json:"command"`
+	Started  time.Time       `json:"started"`
+	Finished *time.Time      `json:"finished,omitempty"`
+	Outcome  string          `json:"outcome"`
+	Summary  json.RawMessage `json:"summary,omitempty"`
+}
+
+// errorEvent is an error that ended the command, or one account's part of it.
+type errorEvent struct {
+	Event   string `json:"event"`
+	Account string `json:"account,omitempty"`
+	Kind    string `json:"kind"`
+	Exit    int    `json:"exit"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// versionEvent is which program this is.
+type versionEvent struct {
+	Event   string `json:"event"`
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
