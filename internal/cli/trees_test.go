@@ -97,10 +97,12 @@ func TestRecordThatCannotBe(t *testing.T) {
 		if err := os.RemoveAll(filepath.Dir(file)); err != nil {
 			t.Fatal(err)
 		}
-		if name != "no directory" {
-			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-				t.Fatal(err)
-			}
+		dir := filepath.Dir(file)
+		if name == "no directory" {
+			dir = filepath.Dir(dir)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
 		}
 		if err := spoil(file); err != nil {
 			t.Fatal(err)
