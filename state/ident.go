@@ -21,8 +21,8 @@ const identRows = 10_000
 // is not known (-1), a digest is looked for in every row, which is slow. Of more
 // than 1000 rows of one kind the rest is left out.
 //
-// The first call after many new rows builds the index that it needs, which
-// takes about a second for a million.
+// The first call on a state of some size builds the index that it needs, which
+// takes about a second for a million rows.
 func (db *DB) ByIdentity(ctx context.Context, ident mail.Identity, size int64) ([]*Row, error) {
 	if err := db.hold(ctx); err != nil {
 		return nil, err

@@ -51,7 +51,6 @@ type DB struct {
 	next    nextIDs
 	counts  map[listKey]int
 	ident   bool  // identIndex is there
-	wrote   bool  // something was committed
 	run     int64 // 0: this run has no row yet
 	damage  damageLog
 	failed  error // once set, every call answers with it
@@ -237,10 +236,6 @@ func (db *DB) Close() error {
 	defer db.release()
 	if db.c == nil {
 		return nil
-	}
-	if db.wrote {
-		// Nobody waits now. Should it fail, ByIdentity tries again.
-		_ = db.buildIdent()
 	}
 	var err error
 	if !db.o.ReadOnly {

@@ -99,8 +99,8 @@ var indexes = []string{
 
 // identIndex serves ByIdentity, and is the one index that a file may lack. Its
 // entries are in no order of time, so that with it each new row costs a page of
-// its own, as much as all the rest: a first backup goes without, and it is built
-// in one go when there are enough rows to need it (see buildIdent).
+// its own, as much as all the rest: it is built in one go when somebody asks and
+// there are enough rows to need it (see buildIdent).
 const identIndex = `CREATE INDEX ident ON message (size, message_id)`
 
 // migrations turn a file of version i+1 into one of version i+2, each within

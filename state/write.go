@@ -126,7 +126,7 @@ func (db *DB) tryGroup(group []*write) ([]*change, error) {
 		undo()
 		return nil, err
 	}
-	db.next, db.wrote = next, true
+	db.next = next
 	clear(db.unsaved)
 	return changes, nil
 }
