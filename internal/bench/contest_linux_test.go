@@ -14,9 +14,7 @@ import (
 // the others are compared with.
 type contender struct {
 	name string
-	// prepare makes what a run starts from; nil for nothing. It is not timed.
-	prepare func()
-	run     func() command
+	run  func() command // what to run in the next round
 	// check fails the benchmark when the run did not do what it was to do.
 	check func(result)
 }
@@ -32,11 +30,9 @@ func contest(b *testing.B, before func(), all ...contender) {
 		}
 		for i := range all {
 			c := &all[(i+round)%len(all)]
-			if c.prepare != nil {
-				c.prepare()
-			}
+			next := c.run()
 			settle(b)
-			r := c.run().must(b)
+			r := next.must(b)
 			c.check(r)
 			taken[(i+round)%len(all)] = append(taken[(i+round)%len(all)], r.usage)
 		}

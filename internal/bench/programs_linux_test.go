@@ -65,14 +65,6 @@ func (s *scene) tree(program string) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s-%d", program, s.trees))
 }
 
-// remove removes a tree that has served its purpose.
-func (s *scene) remove(tree string) {
-	s.b.Helper()
-	if err := os.RemoveAll(tree); err != nil {
-		s.b.Fatal(err)
-	}
-}
-
 // backup is postbag's backup of the account into a tree.
 func (s *scene) backup(tree string) command {
 	return command{Path: s.postbag, Env: []string{"POSTBAG_BENCH_PW=" + imaptest.DovecotPassword, "XDG_STATE_HOME=" + s.dir}, Args: []string{
