@@ -2,7 +2,6 @@ package imapstore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -235,15 +234,6 @@ func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mai
 		wants[i] = w
 	}
 	f := &search{box: m, claimed: make(map[uint32]bool)}
-	floor := slices.MinFunc(wants, func(a, b *wanted) int { return cmp.Compare(a.floor, b.floor) }).floor
-	if known != nil {
-		if err := known.Each(ctx, mail.Ref{UID: floor}, mail.Ref{}, func(ref mail.Ref, _ mail.Flags) error {
-			f.claimed[ref.UID] = true
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-	}
 	for try := range 2 {
 		if err := m.recoverOnce(ctx, f, wants, known); err != nil {
 			return nil, failed("recover", m.name, err)
@@ -274,6 +264,9 @@ func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, k
 	if err := f.list(ctx, wants); err != nil {
 		return err
 	}
+	if known == nil {
+		known = nothing{}
+	}
 	// A message with a row of its own is another one, however like it looks.
 	all := make([]uint32, len(f.items))
 	for i := range f.items {
@@ -289,4 +282,13 @@ func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, k
 	}
 	missing := slices.DeleteFunc(slices.Clone(wants), func(w *wanted) bool { return w.uid != 0 })
 	return f.match(ctx, missing)
+}
+
+// nothing is a mail.Known without messages.
+type nothing struct{}
+
+func (nothing) Count() int { return 0 }
+
+func (nothing) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"postbag/internal/imapconn"
 	"postbag/internal/mail"
 )
 
@@ -68,6 +69,9 @@ func (s *side) sync() mail.Delta {
 		s.cursor = d.Cursor
 		if !d.More {
 			return d
+		}
+		if s.box.during != nil {
+			s.box.during()
 		}
 	}
 	s.t.Fatal("More does not end")
@@ -290,6 +294,33 @@ func TestChangesWhenUIDNextWentBack(t *testing.T) {
 	}
 }
 
+// What happens to messages between two windows is told with the last one.
+func TestChangesBetweenWindows(t *testing.T) {
+	t.Parallel()
+	for _, rung := range rungs {
+		box := newFake(t)
+		for range 10 {
+			box.add()
+		}
+		s := &side{t: t, box: box, can: rung.can, known: newKnown(), limit: 4}
+		d, err := s.changes()
+		if err != nil || !d.More {
+			t.Fatalf("%s: got %+v, %v, want more", rung.name, d, err)
+		}
+		s.known.apply(t, d)
+		s.cursor = d.Cursor
+		box.store(1, mail.ParseFlags(`\Flagged`))
+		box.expunge(2)
+		for range 9 {
+			box.add()
+		}
+		s.sync()
+		if err := s.known.equals(box); err != nil {
+			t.Errorf("%s: %v", rung.name, err)
+		}
+	}
+}
+
 // Own writes come back by CHANGEDSINCE. The delta has to be empty, or no run
 // would ever have nothing to do.
 func TestChangesAfterOwnWrites(t *testing.T) {
@@ -373,6 +404,25 @@ func TestWindowsWhenUIDsAreSparse(t *testing.T) {
 				t.Errorf("got %d commands for 20 times 100 messages", n)
 			}
 		})
+	}
+}
+
+// What a server sends without being asked is in no window.
+func TestCollector(t *testing.T) {
+	t.Parallel()
+	w := collector{want: 3, span: uidSpan{10, 20}}
+	for _, uid := range []uint32{9, 0, 21, 20, 12, 12, 10, 11, 13, 19, 18, 17} {
+		if err := w.add(imapconn.Item{UID: uid, Size: -1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, covered := w.finish()
+	var got []uint32
+	for _, it := range found {
+		got = append(got, it.UID)
+	}
+	if want := []uint32{10, 11, 12}; !slices.Equal(got, want) || covered != (uidSpan{10, 12}) {
+		t.Errorf("got %v of %v, want %v of 10 to 12", got, covered, want)
 	}
 }
 

@@ -118,7 +118,7 @@ func newMerge(ctx context.Context, l *look, now counters) *merge {
 }
 
 // complete reports whether the listing holds as many messages as there are.
-func (m *merge) complete() bool { return m.count == uint64(m.now.messages) && !m.disorder }
+func (m *merge) complete() bool { return m.count == uint64(m.now.messages) }
 
 // add takes in one listed message. They have to come in the order of UIDs.
 func (m *merge) add(it imapconn.Item) error {

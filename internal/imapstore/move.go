@@ -59,7 +59,7 @@ func (m *mailbox) moveSome(ctx context.Context, sess *session, set imapconn.UIDS
 	uidplus := sess.offers("UIDPLUS") || sess.offers("IMAP4REV2")
 	switch {
 	case sess.offers("MOVE") || sess.offers("IMAP4REV2") && !sess.deny["MOVE"]:
-		return m.moveByMove(ctx, sess, set, to)
+		return m.moveByMove(ctx, sess, set, to, uidplus)
 	case uidplus:
 		return m.moveByCopy(ctx, sess, set, to)
 	}
@@ -67,11 +67,11 @@ func (m *mailbox) moveSome(ctx context.Context, sess *session, set imapconn.UIDS
 	return nil, nil
 }
 
-func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UIDSet, to place) ([]mail.Moved, error) {
-	// Without COPYUID only the number of messages there tells whether they
+func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UIDSet, to place, uidplus bool) ([]mail.Moved, error) {
+	// Without UIDPLUS only the number of messages there tells whether they
 	// arrived, so it has to be known from before.
 	var before *status
-	if !sess.offers("UIDPLUS") && !sess.offers("IMAP4REV2") {
+	if !uidplus {
 		var err error
 		if before, err = sess.status(ctx, to.wire); err != nil {
 			return nil, err
@@ -89,7 +89,7 @@ func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UI
 	if err != nil {
 		return nil, err
 	}
-	if pairs == nil {
+	if pairs == nil && before != nil && before.hasMessages {
 		return m.movedBlind(ctx, sess, gone, to, before)
 	}
 	var moved []mail.Moved
@@ -107,14 +107,12 @@ func (m *mailbox) movedBlind(ctx context.Context, sess *session, gone imapconn.U
 	if gone.IsEmpty() {
 		return nil, nil
 	}
-	if before != nil && before.hasMessages {
-		after, err := sess.status(ctx, to.wire)
-		if err != nil {
-			return nil, err
-		}
-		if after == nil || int64(after.messages) < int64(before.messages)+int64(gone.Count()) {
-			return nil, nil
-		}
+	after, err := sess.status(ctx, to.wire)
+	if err != nil {
+		return nil, err
+	}
+	if after == nil || int64(after.messages) < int64(before.messages)+int64(gone.Count()) {
+		return nil, nil
 	}
 	var moved []mail.Moved
 	uids(gone, func(uid uint32) { moved = append(moved, mail.Moved{From: mail.Ref{UID: uid}}) })

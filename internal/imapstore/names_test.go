@@ -236,7 +236,7 @@ func TestDoubtful(t *testing.T) {
 	}{
 		{"plain", []*listed{{wire: "INBOX", delim: '/'}, {wire: "a", delim: '/'}, {wire: "a/b", delim: '/'}, {wire: "INBOX/x", delim: '/'}}, false},
 		{"below INBOX", []*listed{{wire: "INBOX", delim: '.'}, {wire: "INBOX.a", delim: '.'}}, true},
-		{"only INBOX", []*listed{{wire: "INBOX", delim: '/'}}, false},
+		{"only INBOX", []*listed{{wire: "INBOX", delim: '/'}}, true},
 		{"no parent", []*listed{{wire: "INBOX", delim: '/'}, {wire: "Shared/bob", delim: '/'}}, true},
 		{"parent without messages", []*listed{{wire: "user", delim: '.', attrs: []string{`\NOSELECT`}}, {wire: "user.bob", delim: '.'}}, true},
 		{"two delimiters", []*listed{{wire: "a", delim: '/'}, {wire: "b", delim: '.'}, {wire: "c", delim: '/'}}, true},

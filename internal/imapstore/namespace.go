@@ -70,12 +70,13 @@ func commonDelim(mailboxes []*listed) byte {
 	return best
 }
 
-// doubtful reports whether a namespace may hide in the listing: everything is
-// below INBOX, or something is below a name that is no mailbox itself, or the
-// delimiters differ.
+// doubtful reports whether the listing leaves open how the server writes names:
+// nothing is beside INBOX, or something is below a name that is no mailbox
+// itself, or the delimiters differ.
 func doubtful(mailboxes []*listed, delim byte) bool {
-	selectable := make(map[string]bool)
+	selectable, beside := make(map[string]bool), false
 	for _, m := range mailboxes {
+		beside = beside || !isInbox(m.wire)
 		if d := usableDelim(m.delim); d != 0 && d != delim {
 			return true
 		}
@@ -92,7 +93,7 @@ func doubtful(mailboxes []*listed, delim byte) bool {
 			return true
 		}
 	}
-	return allBelowInbox(mailboxes, delim)
+	return !beside || allBelowInbox(mailboxes, delim)
 }
 
 // allBelowInbox reports whether INBOX has children, and nothing is beside it.

@@ -187,6 +187,7 @@ func TestChangesWhenServerContradictsItself(t *testing.T) {
 		{name: "one of them twice", selected: selected(3, 6), fetch: "* 1 FETCH (UID 1 FLAGS ())\r\n* 1 FETCH (UID 1 FLAGS ())\r\n* 2 FETCH (UID 2 FLAGS ())", cursor: "v=9 n=6 m=0"},
 		{name: "lying VANISHED", caps: "CONDSTORE QRESYNC ENABLE", selected: append(selected(5, 6), "* OK [HIGHESTMODSEQ 9] x"), cursor: "v=9 n=6 m=8",
 			fetch: all + "\r\n* 4 FETCH (UID 4 FLAGS ())\r\n* 5 FETCH (UID 5 FLAGS ())\r\n* VANISHED (EARLIER) 1:4294967295", search: "* SEARCH 1 2 3 4 5", settled: true},
+		{name: "SEARCH tells more than EXISTS", caps: "CONDSTORE", selected: append(selected(3, 7), "* OK [HIGHESTMODSEQ 8] x"), cursor: "v=9 n=7 m=8", search: "* SEARCH 1 2 3 6"},
 		{name: "NOMODSEQ", caps: "CONDSTORE", selected: append(selected(3, 6), "* OK [NOMODSEQ] x"), fetch: all, cursor: "v=9 n=6 m=8", gone: refsOf(4, 5), settled: true},
 	}
 	for _, test := range tests {
@@ -460,6 +461,31 @@ func TestWritesThatWereIgnored(t *testing.T) {
 				t.Errorf("said %q", got)
 			}
 		})
+	}
+}
+
+// A message that vanished while others moved did not move.
+func TestMoveWhenOneVanishes(t *testing.T) {
+	t.Parallel()
+	s := &script{t: t, caps: "UIDPLUS MOVE"}
+	moved := false
+	s.answer = func(command string) ([]string, string) {
+		switch {
+		case strings.HasPrefix(command, "UID MOVE"):
+			moved = true
+			return []string{"* OK [COPYUID 9 1 6] moved", "* 1 EXPUNGE", "* 1 EXPUNGE"}, "OK"
+		case strings.HasPrefix(command, "UID FETCH") && !moved:
+			return []string{"* 1 FETCH (UID 1 FLAGS ())", "* 2 FETCH (UID 2 FLAGS ())"}, "OK"
+		}
+		return nil, ""
+	}
+	m, err := s.start(nil).Select(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Move(t.Context(), refsOf(1, 2), "b")
+	if want := []mail.Moved{{From: mail.Ref{UID: 1}, To: mail.Ref{UID: 6}}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }
 

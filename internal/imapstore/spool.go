@@ -115,13 +115,12 @@ func (s *spool) addUnknown(body io.Reader) (*piece, error) {
 	if len(head) <= memoryMessage {
 		return s.add(int64(len(head)), bytes.NewReader(head))
 	}
-	offset, err := s.grow(0)
-	if err != nil {
+	if _, err := s.grow(0); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	offset = s.end
+	offset := s.end
 	w := &diskWriter{w: io.NewOffsetWriter(s.file, offset)}
 	n, err := io.Copy(w, io.MultiReader(bytes.NewReader(head), body))
 	if w.err != nil {
