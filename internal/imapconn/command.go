@@ -274,24 +274,23 @@ func (w *wire) finish(c *command) (Status, error) {
 	return c.status, nil
 }
 
-// maxCommandData bounds the untagged responses of one Command.
-const maxCommandData = 256 << 20
-
 // Command sends one command and waits for its tagged reply. on, which may be
 // nil, gets each untagged response that arrives meanwhile, whether it belongs to
 // the command or not; it runs in the reading goroutine and must not use the
 // connection. Its error stops further calls, and is returned when the command
 // is done.
 //
+// More than 256 MiB of responses are too many for one command.
+//
 // A NO or BAD is a *mail.Error of ScopeMailbox (ScopeAccount when throttled)
 // around a *StatusError, and the Status is returned as well. A lost connection
 // is of ScopeAccount. When ctx ends, so does the connection.
 func (c *Conn) Command(ctx context.Context, on func(Response) error, parts ...Part) (*Status, error) {
 	var onErr error
-	total := 0
+	total := int64(0)
 	raw := func(resp []byte) bool {
-		if total += len(resp); total > maxCommandData {
-			c.wire.fail(protocolf("more than %d octets for one command", maxCommandData))
+		if total += int64(len(resp)); total > 4*c.wire.patience {
+			c.wire.fail(protocolf("more than %d octets for one command", 4*c.wire.patience))
 			return false
 		}
 		if onErr != nil {

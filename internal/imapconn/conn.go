@@ -79,8 +79,8 @@ func (c *Conn) Err() error {
 const closeWait = time.Second
 
 // Close ends the connection: with LOGOUT when no command is on its way, else
-// without. It waits for a peer no longer than closeWait, and for nothing the
-// second time. What is on its way fails.
+// without, and then what is on its way fails. It waits for a peer no longer than
+// closeWait, and for nothing the second time.
 func (c *Conn) Close() error {
 	c.closing.Do(func() {
 		w := c.wire
@@ -94,11 +94,14 @@ func (c *Conn) Close() error {
 			c.tunnel.hangUp(closeWait)
 		}
 		w.fail(errClosed)
+		if !idle {
+			return // the library's goroutine ends when whoever uses it lets it
+		}
 		timer := time.NewTimer(closeWait)
 		defer timer.Stop()
 		select {
 		case <-c.client.Closed():
-		case <-timer.C: // its goroutine ends when whoever reads a body lets it
+		case <-timer.C:
 		}
 	})
 	return nil

@@ -201,6 +201,8 @@ func reference(t *testing.T, addr string, readLimit, writeLimit int, small bool)
 	if e, ok := errors.AsType[*mail.Error](err); err != nil && (!ok || e.Scope != mail.ScopeAccount || e.Kind != mail.KindUnreachable || !e.Temporary) {
 		t.Fatalf("limits %d, %d: error = %#v", readLimit, writeLimit, err)
 	}
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
 	return conn.moved
 }
 

@@ -109,14 +109,14 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// explain adds what only the end of a tunnel's command tells.
+// explain makes err one of this connection, and adds what only the end of a
+// tunnel's command tells.
 func (s *session) explain(err error) error {
-	e := lostError("connect", err)
-	if e.Op = "connect"; err != nil {
-		if was, ok := errors.AsType[*mail.Error](err); ok && was.Op != "" {
-			e.Op = was.Op
-		}
+	op := "connect"
+	if was, ok := errors.AsType[*mail.Error](err); ok && was.Op != "" {
+		op = was.Op
 	}
+	e := lostError(op, err)
 	e.Scope = mail.ScopeAccount
 	if e.Kind == mail.KindProtocol {
 		e.Temporary = false // it will greet the next time as it did this time

@@ -446,10 +446,41 @@ func TestLoginWithoutSecret(t *testing.T) {
 	}
 }
 
+// flightConn counts round trips: reads of data with a write before them.
+type flightConn struct {
+	net.Conn
+	mu      sync.Mutex
+	wrote   bool
+	flights int
+}
+
+func (c *flightConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.wrote = true
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+func (c *flightConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > 0 && c.wrote {
+		c.flights++
+		c.wrote = false
+	}
+	return n, err
+}
+
+// From nothing to the answer to LIST takes five round trips, one of them TCP's:
 // ID, ENABLE and the first command go out in one flight.
 func TestRoundTrips(t *testing.T) {
-	caps := testCaps + " ID ENABLE QRESYNC CONDSTORE"
-	c := dialConfig(t, caps, func(cfg *Config) { cfg.ClientID = map[string]string{"name": "post\"bag", "version": "1"} }, func(p *peer) {
+	cert, pool := testTLS(t, "127.0.0.1", time.Now().Add(time.Hour))
+	addr := listen(t, func(p *peer) {
+		if !p.encrypt(cert) {
+			return
+		}
+		p.login(testCaps + " ID ENABLE QRESYNC CONDSTORE")
 		id, tags := p.command(), []string{p.tag}
 		enable := p.command()
 		tags = append(tags, p.tag)
@@ -462,6 +493,20 @@ func TestRoundTrips(t *testing.T) {
 		p.send(`* ID ("Name" "Odd" "os" NIL)`, tags[0]+" OK", "* ENABLED QRESYNC", tags[1]+" OK", `* LIST () "/" x`, tags[2]+" OK")
 		p.rest()
 	})
+	var conn *flightConn
+	cfg := testConfig(addr)
+	cfg.TLS, cfg.TLSConfig = TLSImplicit, &tls.Config{RootCAs: pool}
+	cfg.ClientID = map[string]string{"name": "post\"bag", "version": "1"}
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		conn = &flightConn{Conn: raw}
+		return conn, err
+	}
+	c, err := Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	n := 0
 	if _, err := c.Command(t.Context(), func(r Response) error {
 		if r.Kind == "LIST" {
@@ -473,6 +518,11 @@ func TestRoundTrips(t *testing.T) {
 	}
 	if !c.Enabled("qresync") || !c.Enabled("CONDSTORE") || fmt.Sprint(c.ServerID()) != "map[name:Odd]" {
 		t.Errorf("Enabled, ServerID = %v, %v", c.Enabled("QRESYNC"), c.ServerID())
+	}
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.flights > 4 {
+		t.Errorf("%d round trips and that of TCP, want 4", conn.flights)
 	}
 }
 
@@ -548,10 +598,10 @@ func TestTunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tunnel := func(mode string) Config {
-		return Config{Tunnel: []string{"env", "IMAPCONN_TUNNEL=" + mode, self}, IdleTimeout: 2 * time.Second}
+	tunnel := func(mode string, idle time.Duration) Config {
+		return Config{Tunnel: []string{"env", "IMAPCONN_TUNNEL=" + mode, self}, IdleTimeout: idle}
 	}
-	c, err := Dial(t.Context(), tunnel("imap"))
+	c, err := Dial(t.Context(), tunnel("imap", 5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -561,12 +611,12 @@ func TestTunnel(t *testing.T) {
 	within(t, 5*time.Second, func() { c.Close() })
 	<-c.tunnel.exited
 
-	_, err = Dial(t.Context(), tunnel("fail"))
+	_, err = Dial(t.Context(), tunnel("fail", 5*time.Second))
 	if e := mail.AsError(err); err == nil || e.Kind != mail.KindUnreachable || !strings.Contains(err.Error(), "port 22: Connection refused") {
 		t.Errorf("error = %#v %v", e, err)
 	}
 
-	c, err = Dial(t.Context(), tunnel("deaf"))
+	c, err = Dial(t.Context(), tunnel("deaf", 500*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

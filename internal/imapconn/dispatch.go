@@ -150,7 +150,11 @@ func (w *wire) dispatch(resp []byte) error {
 // nobody counts a response that nobody wanted: no server may keep us busy for
 // ever.
 func (w *wire) nobody(resp []byte) error {
-	if w.useless += int64(len(resp)) + 2; w.useless > w.patience {
+	limit := w.patience
+	if w.solo {
+		limit = min(limit, maxEarly)
+	}
+	if w.useless += int64(len(resp)) + 2; w.useless > limit {
 		return protocolf("%d octets that nobody asked for", w.useless)
 	}
 	return nil

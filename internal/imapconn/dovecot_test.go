@@ -75,6 +75,7 @@ userdb {
 }
 mail_location = sdbox:~/sdbox
 mail_fsync = never
+auth_failure_delay = 0
 namespace inbox {
   inbox = yes
   separator = /
@@ -249,6 +250,7 @@ func testMessage(i int) string {
 func TestDovecot(t *testing.T) {
 	noLeaks(t)
 	d := startDovecot(t)
+	t.Run("refused", func(t *testing.T) { refusedByDovecot(t, d) })
 	for name, change := range map[string]func(*Config){
 		"implicit": func(*Config) {},
 		"starttls": func(cfg *Config) { cfg.TLS, cfg.Addr = TLSStartTLS, d.imap },
@@ -280,7 +282,7 @@ func TestDovecot(t *testing.T) {
 
 func useDovecot(t *testing.T, c *Conn, name string) {
 	ctx := t.Context()
-	const n = 60
+	const n = 30
 	appendMessages(t, c, n, testMessage)
 	if want := name != "bare"; c.Enabled("QRESYNC") != want || c.Enabled("CONDSTORE") != want || (c.ServerID()["name"] == "Dovecot") != want {
 		t.Errorf("Enabled, ServerID = %v, %v, want %v", c.Enabled("QRESYNC"), c.ServerID(), want)
@@ -290,7 +292,7 @@ func useDovecot(t *testing.T, c *Conn, name string) {
 		t.Fatalf("Select = %+v, %v", sel, err)
 	}
 	set, err := c.Search(ctx, "ALL")
-	if err != nil || set.String() != "1:60" {
+	if err != nil || set.String() != "1:30" {
 		t.Errorf("Search = %q, %v", set, err)
 	}
 	var all UIDSet
@@ -360,8 +362,7 @@ func changes(t *testing.T, c *Conn, sel Selected) {
 	}
 }
 
-func TestDovecotRefuses(t *testing.T) {
-	d := startDovecot(t)
+func refusedByDovecot(t *testing.T, d *dovecot) {
 	cfg := d.settings(TLSImplicit, "bob")
 	cfg.Auth.Secret = func(context.Context) (string, error) { return "wrong-secret", nil }
 	_, err := Dial(t.Context(), cfg)

@@ -46,7 +46,7 @@ func (sel *Selected) takeCode(s Status) {
 }
 
 // Select opens a mailbox, with EXAMINE when readOnly, and with CONDSTORE where
-// the server has it. After an error other than a lost connection none is open.
+// the server has it. When the server answers NO, none is open afterwards.
 func (c *Conn) Select(ctx context.Context, mbox []byte, readOnly bool) (Selected, error) {
 	sel := Selected{Name: string(mbox), ReadOnly: readOnly}
 	name := "SELECT"
@@ -61,8 +61,10 @@ func (c *Conn) Select(ctx context.Context, mbox []byte, readOnly bool) (Selected
 		sel.take(r)
 		return nil
 	}, parts...)
-	c.selected, c.readOnly = false, false
 	if err != nil {
+		if s == nil || s.Type == "NO" {
+			c.selected, c.readOnly = false, false
+		}
 		if e, ok := errors.AsType[*mail.Error](err); ok {
 			e.Mailbox = sel.Name
 			e.Op = strings.ToLower(name)
@@ -99,7 +101,7 @@ func (c *Conn) Unselect(ctx context.Context) error {
 	}
 	part := Raw("UNSELECT")
 	switch {
-	case c.Has("UNSELECT"), c.Has("IMAP4REV2"):
+	case c.Has("UNSELECT"):
 	case c.readOnly:
 		part = Raw("CLOSE")
 	default:
@@ -140,7 +142,7 @@ func (c *Conn) Search(ctx context.Context, criteria string) (UIDSet, error) {
 		return true
 	}
 	command := "UID SEARCH "
-	if c.Has("ESEARCH") || c.Has("IMAP4REV2") {
+	if c.Has("ESEARCH") {
 		command += "RETURN (ALL) "
 	}
 	if _, err := c.roundTrip(ctx, "search", on, Raw(command+criteria)); err != nil {

@@ -22,6 +22,7 @@ const (
 	maxLiterals   = 10_000   // of one response
 	maxSkip       = 1 << 30  // a literal that nobody wants
 	maxUseless    = 64 << 20 // responses that nobody wants, between two that somebody does
+	maxEarly      = 1 << 20  // of them before the login is done
 	byeGrace      = 2 * time.Second
 )
 
