@@ -124,6 +124,10 @@ func (w *world) edit(rng *rand.Rand, s state.Side) (deleted string) {
 		return ""
 	}
 	box := boxes[rng.IntN(len(boxes))]
+	if st.ObjectIDs && box != "INBOX" && rng.IntN(16) == 0 {
+		st.RenameBox(box, fmt.Sprintf("%s%d%v", boxNames[1+rng.IntN(2)], rng.IntN(10000), s))
+		return ""
+	}
 	msgs := st.Messages(box)
 	if len(msgs) == 0 || rng.IntN(3) == 0 {
 		content := body(rng)
@@ -256,6 +260,7 @@ func TestMirrorModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
 			w := newWorld()
+			w.store[0].ObjectIDs, w.store[1].ObjectIDs = true, true
 			w.store[0].AddBox("INBOX")
 			for range 4 {
 				for range rng.IntN(10) + 1 {
@@ -286,6 +291,7 @@ func TestTwoWayModel(t *testing.T) {
 func twoWayHistory(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	w := newWorld()
+	w.store[0].ObjectIDs, w.store[1].ObjectIDs = seed%2 == 0, seed%2 == 0
 	for _, name := range boxNames {
 		w.store[rng.IntN(2)].AddBox(name)
 	}

@@ -10,9 +10,9 @@ import (
 
 // moves finds messages that one side moved between mailboxes, and moves them on
 // the other. They are taken out of the deltas. A crash between a move and its
-// record shows as the same move on both sides, which is paired by content.
+// record shows as the same move on both sides.
 func (r *run) moves(ctx context.Context, boxes []*box) error {
-	if err := r.movedOnBoth(ctx, boxes); err != nil {
+	if err := r.jointMoves(ctx, boxes); err != nil {
 		return err
 	}
 	for _, s := range []state.Side{state.A, state.B} {
@@ -34,9 +34,10 @@ func (r *run) moves(ctx context.Context, boxes []*box) error {
 	return nil
 }
 
-// movedOnBoth finds messages that both sides moved to the same mailbox, which is
-// also what a crash between a move and its record leaves. They keep their base.
-func (r *run) movedOnBoth(ctx context.Context, boxes []*box) error {
+// jointMoves joins messages that both sides moved to the same mailbox; they keep
+// their base. Of those that went to different mailboxes, side B's follows side A's
+// where it may: the server's place wins in a sync.
+func (r *run) jointMoves(ctx context.Context, boxes []*box) error {
 	var lost []Lost
 	for _, b := range boxes {
 		if b.err != nil || len(b.delta[0].Gone) == 0 || len(b.delta[1].Gone) == 0 {
@@ -52,37 +53,103 @@ func (r *run) movedOnBoth(ctx context.Context, boxes []*box) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	var moves [2][]Moved
+	var found [2][]Found
 	for _, s := range []state.Side{state.A, state.B} {
-		found, err := r.foundOn(ctx, boxes, s, lost)
-		if err != nil {
+		var err error
+		if found[s], err = r.foundOn(ctx, boxes, s, lost); err != nil {
 			return err
 		}
-		moves[s] = findMovesLoosely(lost, found)
 	}
 	var tx state.Tx
-	for _, a := range moves[state.A] {
-		i := slices.IndexFunc(moves[state.B], func(m Moved) bool { return m.Row == a.Row && m.To == a.To })
-		if i < 0 {
-			continue
-		}
-		m := moves[state.B][i]
-		from, to := findBox(boxes, a.Row.Mailbox), findBox(boxes, a.To)
-		take(from, to, state.A, a)
-		take(from, to, state.B, m)
-		row := *a.Row
-		row.ID, row.Mailbox = 0, to.rec.ID
-		row.Ref = [2]mail.Ref{a.Msg.Ref, m.Msg.Ref}
-		tx.Delete = append(tx.Delete, a.Row.ID)
-		tx.Rows = append(tx.Rows, &row)
-		to.rows = append(to.rows, &row)
-		to.delta[0].Flags = append(to.delta[0].Flags, mail.FlagState{Ref: a.Msg.Ref, Flags: a.Msg.Flags})
-		to.delta[1].Flags = append(to.delta[1].Flags, mail.FlagState{Ref: m.Msg.Ref, Flags: m.Msg.Flags})
+	for _, m := range FindJointMoves(lost, found, false) {
+		r.join(boxes, m, m.Found[0].Msg.Ref, m.Found[1].Msg.Ref, &tx)
 	}
-	if r.DryRun {
+	if !r.DryRun {
+		if err := commit(ctx, r.Journal, &tx, false); err != nil {
+			return err
+		}
+	}
+	if !r.Policy.May[state.B].Moves {
 		return nil
 	}
-	return commit(ctx, r.Journal, &tx, false)
+	return r.followA(ctx, boxes, lost)
+}
+
+// followA moves, on side B, what both sides moved to different mailboxes.
+func (r *run) followA(ctx context.Context, boxes []*box, lost []Lost) error {
+	lost = slices.DeleteFunc(lost, func(l Lost) bool { return !goneStill(boxes, l.Row) })
+	if len(lost) == 0 {
+		return nil
+	}
+	var found [2][]Found
+	for _, s := range []state.Side{state.A, state.B} {
+		var err error
+		if found[s], err = r.foundOn(ctx, boxes, s, lost); err != nil {
+			return err
+		}
+	}
+	for _, m := range FindJointMoves(lost, found, true) {
+		from, to := findBox(boxes, m.Found[1].Mailbox), findBox(boxes, m.Found[0].Mailbox)
+		r.rep.problem(Problem{Mailbox: to.name(), Ref: m.Found[0].Msg.Ref, Date: m.Row.Date, Size: m.Row.Size, Warning: true,
+			Reason: "moved to different mailboxes on both sides: this one wins over " + from.name()})
+		if r.DryRun {
+			r.rep.count(to.name(), state.B, Counts{Moved: 1})
+			continue
+		}
+		if err := r.followOne(ctx, boxes, m, from, to); err != nil {
+			if from.err = err; mail.AsError(err).Scope != mail.ScopeMailbox {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) followOne(ctx context.Context, boxes []*box, m JointMove, from, to *box) error {
+	var open sides
+	defer open.close()
+	mb, err := r.openSide(ctx, from, &open, state.B)
+	if err != nil {
+		return err
+	}
+	w, err := writable(mb)
+	if err != nil {
+		return err
+	}
+	from.wrote[state.B], to.wrote[state.B] = true, true
+	moved, err := w.Move(ctx, []mail.Ref{m.Found[1].Msg.Ref}, to.rec.Name[state.B])
+	if err != nil || len(moved) != 1 || moved[0].To.IsZero() {
+		from.again, to.again = true, true
+		return err
+	}
+	var tx state.Tx
+	r.join(boxes, m, m.Found[0].Msg.Ref, moved[0].To, &tx)
+	r.rep.count(to.name(), state.B, Counts{Moved: 1})
+	return commit(context.WithoutCancel(ctx), r.Journal, &tx, false)
+}
+
+// goneStill reports whether a row's message is still listed as gone on side A: no
+// move has taken it out.
+func goneStill(boxes []*box, row *state.Row) bool {
+	return slices.Contains(findBox(boxes, row.Mailbox).delta[state.A].Gone, row.Ref[state.A])
+}
+
+// join gives a joint move its row in the mailbox that side A moved it to, and
+// takes it out of the deltas. Flags follow from the base that it had.
+func (r *run) join(boxes []*box, m JointMove, a, b mail.Ref, tx *state.Tx) {
+	from, to := findBox(boxes, m.Row.Mailbox), findBox(boxes, m.Found[0].Mailbox)
+	for s, f := range m.Found {
+		take(from, findBox(boxes, f.Mailbox), state.Side(s), Moved{Row: m.Row, To: f.Mailbox, Msg: f.Msg})
+	}
+	row := *m.Row
+	row.ID, row.Mailbox = 0, to.rec.ID
+	row.Ref = [2]mail.Ref{a, b}
+	tx.Delete = append(tx.Delete, m.Row.ID)
+	tx.Rows = append(tx.Rows, &row)
+	to.rows = append(to.rows, &row)
+	for s, f := range m.Found {
+		to.delta[s].Flags = append(to.delta[s].Flags, mail.FlagState{Ref: row.Ref[s], Flags: f.Msg.Flags})
+	}
 }
 
 // findBox is the box of a mailbox that is among boxes.

@@ -32,17 +32,6 @@ type Moved struct {
 // one identity are paired in the order of their rows and refs; which is which
 // does not matter then. No message is paired twice.
 func FindMoves(lost []Lost, found []Found) []Moved {
-	return findMoves(lost, found, byDigest, byObject, byMessageID)
-}
-
-// findMovesLoosely also takes equal size and date for identity where there is no
-// Message-ID. It is for messages that both sides moved to one place, one of which
-// may be able to prove it.
-func findMovesLoosely(lost []Lost, found []Found) []Moved {
-	return findMoves(lost, found, byDigest, byObject, byMessageID, byDate)
-}
-
-func findMoves(lost []Lost, found []Found, keys ...func(mail.Message) (moveKey, bool)) []Moved {
 	lost = slices.Clone(lost)
 	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Row.ID, b.Row.ID) })
 	found = slices.Clone(found)
@@ -51,7 +40,7 @@ func findMoves(lost []Lost, found []Found, keys ...func(mail.Message) (moveKey, 
 	})
 	var moves []Moved
 	gone := make(map[*state.Row]bool)
-	for _, key := range keys {
+	for _, key := range []moveRule{byDigest, byObject, byMessageID} {
 		waiting := make(map[moveKey][]*state.Row)
 		for _, l := range lost {
 			if k, ok := key(rowMessage(l.Row, state.A)); ok && !gone[l.Row] {
@@ -77,10 +66,106 @@ func findMoves(lost []Lost, found []Found, keys ...func(mail.Message) (moveKey, 
 	return moves
 }
 
+// JointMove is a message gone from its mailbox on both sides, and found again on
+// both.
+type JointMove struct {
+	Row   *state.Row
+	Found [2]Found
+}
+
+// FindJointMoves finds messages that both sides moved, which is also what a crash
+// between a move and its record leaves. One side's finds that went to the same
+// mailbox as the other's are paired; with apart those that went to
+// different ones. Since one side may be able to prove the identity, equal size
+// and date count on the other where there is no Message-ID. Among equal messages
+// those are taken that kept their key, or their flags.
+func FindJointMoves(lost []Lost, found [2][]Found, apart bool) []JointMove {
+	lost = slices.Clone(lost)
+	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Row.ID, b.Row.ID) })
+	index := [2]foundIndex{indexFound(found[0]), indexFound(found[1])}
+	taken := make(map[Found]bool)
+	var moves []JointMove
+	for _, l := range lost {
+		var best JointMove
+		score := -1
+		for _, a := range index[0].candidates(l.Row, taken) {
+			for _, b := range index[1].candidates(l.Row, taken) {
+				if apart == (a.Mailbox == b.Mailbox) || !sameContent(a.Msg.ID, b.Msg.ID) {
+					continue
+				}
+				if n := kept(l.Row, [2]Found{a, b}); n > score {
+					best, score = JointMove{l.Row, [2]Found{a, b}}, n
+				}
+			}
+		}
+		if score >= 0 {
+			taken[best.Found[0]], taken[best.Found[1]] = true, true
+			moves = append(moves, best)
+		}
+	}
+	return moves
+}
+
+// kept counts what a row's finds have kept of it.
+func kept(r *state.Row, found [2]Found) int {
+	n := 0
+	for s, f := range found {
+		if f.Msg.Ref.Key != "" && f.Msg.Ref.Key == r.Ref[s].Key {
+			n += 2
+		}
+		if f.Msg.Flags.Equal(r.Flags[s]) {
+			n++
+		}
+	}
+	return n
+}
+
+// foundIndex finds messages by any of the rules.
+type foundIndex map[moveKey][]Found
+
+var jointRules = []moveRule{byDigest, byObject, byMessageID, byDate}
+
+func indexFound(found []Found) foundIndex {
+	index := make(foundIndex)
+	for _, f := range found {
+		for _, rule := range jointRules {
+			if k, ok := rule(f.Msg); ok {
+				index[k] = append(index[k], f)
+			}
+		}
+	}
+	return index
+}
+
+// candidates are the finds that may be a row's message, in order.
+func (x foundIndex) candidates(r *state.Row, taken map[Found]bool) []Found {
+	var list []Found
+	m := rowMessage(r, state.A)
+	for _, rule := range jointRules {
+		k, ok := rule(m)
+		if !ok {
+			continue
+		}
+		for _, f := range x[k] {
+			if f.Mailbox != r.Mailbox && !taken[f] && sameContent(r.Ident, f.Msg.ID) && !slices.Contains(list, f) {
+				list = append(list, f)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Found) int {
+		return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), a.Msg.Ref.Compare(b.Msg.Ref))
+	})
+	return list
+}
+
 // sameContent is false when both digests are known and differ.
 func sameContent(a, b mail.Identity) bool {
 	return !a.Digest.Known() || !b.Digest.Known() || a.Digest == b.Digest
 }
+
+// moveRule gives the key under which messages count as one; false when the
+// message cannot tell.
+type moveRule func(mail.Message) (moveKey, bool)
 
 type moveKey struct {
 	digest mail.Digest

@@ -23,8 +23,17 @@ func (r *run) names(ctx context.Context) error {
 	if err := r.emptySide(in); err != nil {
 		return err
 	}
-	joins := PlanTree(in)
+	joins, err := r.planTree(ctx, in)
+	if err != nil {
+		return err
+	}
 	r.rep.report.Mailboxes.Total = len(joins)
+	// Renames first: a name may be wanted for a new mailbox.
+	for i := range joins {
+		if err := r.renameJoin(ctx, &joins[i]); err != nil {
+			return err
+		}
+	}
 	for i := range joins {
 		if err := r.enter(ctx, &joins[i]); err != nil {
 			return err
@@ -87,24 +96,13 @@ func (r *run) emptySide(in TreeInput) error {
 // enter makes a box of a join. What fails here spoils this mailbox only.
 func (r *run) enter(ctx context.Context, j *Join) error {
 	b := &box{rec: j.Record, info: j.Info, problems: make(map[int64]bool), tries: make(map[int64]state.Problem), joined: make(map[int64]bool)}
-	b.saved = *j.Record
+	b.saved = j.Saved
 	for s := range j.Info {
 		side := state.Side(s)
-		if r.DryRun || !j.Create[s] && j.Rename[s] == "" {
+		if r.DryRun || !j.Create[s] {
 			continue
 		}
-		var err error
-		if to := j.Rename[s]; to != "" {
-			if err = r.store[s].Rename(ctx, j.Record.Name[s], to); err == nil {
-				j.Record.Name[s] = to
-			}
-		} else {
-			err = r.store[s].Create(ctx, j.Record.Name[s], j.Record.Use)
-			if err == nil && j.Record.Validity[s] != "" {
-				r.rep.problem(Problem{Mailbox: b.name(), Side: side, Size: -1, Kind: mail.KindGone, Warning: true,
-					Reason: "the mailbox was gone from the copy, and was made again for new mail", Hint: "--refill brings its messages back"})
-			}
-		}
+		err := r.store[s].Create(ctx, j.Record.Name[s], j.Record.Use)
 		if err != nil {
 			if e := mail.AsError(err); e.Scope == mail.ScopeAccount {
 				return err
@@ -112,9 +110,13 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 			r.rep.fail(b.name(), side, err)
 			return nil
 		}
+		if j.Record.Validity[s] != "" {
+			r.rep.problem(Problem{Mailbox: b.name(), Side: side, Size: -1, Kind: mail.KindGone, Warning: true,
+				Reason: "the mailbox was gone from the copy, and was made again for new mail", Hint: "--refill brings its messages back"})
+		}
 		b.info[s] = &mail.MailboxInfo{Name: j.Record.Name[s]}
 	}
-	if b.info[0] == nil && b.info[1] == nil {
+	if b.info[0] == nil && b.info[1] == nil || j.Failed {
 		return nil
 	}
 	if b.info[0] == nil || b.info[1] == nil {

@@ -126,6 +126,8 @@ type run struct {
 	store [2]mail.Store
 	rep   reporter
 	boxes []*box
+	// renames are those done in this run.
+	renames []renamed
 }
 
 // box is one mailbox in a run. It belongs to one goroutine at a time.

@@ -18,15 +18,24 @@ type TreeInput struct {
 	// Excluded says that the run's selection leaves a name out: its absence from a
 	// listing then means nothing.
 	Excluded func(name string) bool
+	// NotRenamed are listed names that were looked into, and are no mailbox on
+	// record under a new name.
+	NotRenamed [2]map[string]bool
 }
 
 // Join is one mailbox of the run: its record, new or old, and each side as
 // listed, nil where the side has none.
 type Join struct {
 	Record *state.Mailbox
+	Saved  state.Mailbox // the record as it is in the state
 	Info   [2]*mail.MailboxInfo
 	Create [2]bool   // the mailbox is to be made on this side, under Record.Name
 	Rename [2]string // the mailbox is to be renamed on this side, from Record.Name
+	// Guess says that the listed mailbox of this side was taken for the record's,
+	// renamed, by its validity alone: some of its messages must be looked at.
+	Guess [2]bool
+	// Failed is set by whoever carries the plan out and could not.
+	Failed bool
 }
 
 // PlanTree joins both sides' mailboxes with the records, by name, then by object
@@ -64,11 +73,11 @@ type tree struct {
 
 // join finds the record that a listed mailbox belongs to, or makes one.
 func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
-	key := t.record(s, info)
+	key, guess := t.record(s, info)
 	j := t.joins[key]
 	if j == nil {
 		rec := *key
-		j = &Join{Record: &rec}
+		j = &Join{Record: &rec, Saved: *key}
 		t.joins[key] = j
 	}
 	rec, o := j.Record, s.Other()
@@ -77,34 +86,74 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 	}
 	rec.Name[s] = info.Name
 	j.Info[s] = info
+	j.Guess[s] = guess
 }
 
 // record is the record of a listed mailbox: the one of its name, else the one
 // whose mailbox was renamed, else that of the other side's mailbox of this name.
-func (t *tree) record(s state.Side, info *mail.MailboxInfo) *state.Mailbox {
+func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox, guess bool) {
+	free := func(r *state.Mailbox) bool { return t.joins[r] == nil || t.joins[r].Info[s] == nil }
 	for _, r := range t.in.Records {
-		if r.Name[s] == info.Name && (t.joins[r] == nil || t.joins[r].Info[s] == nil) {
-			return r
+		if info.ObjectID != "" && r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && free(r) {
+			return r, false
 		}
 	}
-	if info.ObjectID != "" {
-		for _, r := range t.in.Records {
-			if r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && !t.listed(s, r.Name[s]) {
-				return r
-			}
+	for _, r := range t.in.Records {
+		if r.Name[s] == info.Name && free(r) && !t.elsewhere(s, r, info) {
+			return r, false
 		}
 	}
+	if !t.in.NotRenamed[s][info.Name] && info.Validity != "" && t.only(s, info) {
+		if r := t.vanished(s, func(r *state.Mailbox) bool { return r.Validity[s] == info.Validity }); r != nil {
+			return r, true
+		}
+	}
+	// The other side's mailbox of this name: it has never been here, or was just
+	// renamed here and the run was cut off.
 	for key, j := range t.joins {
-		if j.Record.Name[s] == "" && j.Record.Name[s.Other()] == info.Name {
-			return key
+		if old := j.Record.Name[s]; (old == "" || !t.listed(s, old)) && j.Info[s] == nil && j.Record.Name[s.Other()] == info.Name {
+			return key, false
 		}
 	}
 	for _, r := range t.in.Records {
 		if r.Name[s] == "" && r.Name[s.Other()] == info.Name {
-			return r
+			return r, false
 		}
 	}
-	return &state.Mailbox{}
+	return &state.Mailbox{}, false
+}
+
+// vanished is the one record that fits among those whose name is not listed any
+// more; nil when there are several. INBOX is never taken for another mailbox.
+func (t *tree) vanished(s state.Side, fits func(*state.Mailbox) bool) *state.Mailbox {
+	var found *state.Mailbox
+	for _, r := range t.in.Records {
+		if r.Name[s] == "" || r.Name[s] == "INBOX" || t.joins[r] != nil && t.joins[r].Info[s] != nil || t.listed(s, r.Name[s]) || !fits(r) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = r
+	}
+	return found
+}
+
+// elsewhere reports whether the mailbox on record is listed under another name
+// than info's, whose name it had.
+func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo) bool {
+	return r.ObjectID[s] != "" && slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
+		return o.ObjectID == r.ObjectID[s] && o.Name != info.Name
+	})
+}
+
+// only reports whether no other listed mailbox has info's validity and an
+// unknown name.
+func (t *tree) only(s state.Side, info *mail.MailboxInfo) bool {
+	return !slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
+		return o.Name != info.Name && o.Validity == info.Validity &&
+			!slices.ContainsFunc(t.in.Records, func(r *state.Mailbox) bool { return r.Name[s] == o.Name })
+	})
 }
 
 func (t *tree) listed(s state.Side, name string) bool {

@@ -23,6 +23,8 @@ import (
 type Store struct {
 	Keyed bool
 	Steps *Steps
+	// ObjectIDs gives mailboxes an identity that renames keep.
+	ObjectIDs bool
 	// NoStamp makes the store unable to vouch for anything.
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
@@ -51,6 +53,7 @@ type Msg struct {
 }
 
 type memBox struct {
+	id       int
 	validity int
 	next     uint32
 	change   int // grows with every change
@@ -65,7 +68,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, NoStamp: s.NoStamp, Refuse: s.Refuse, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed)}
 	for name, b := range s.boxes {
 		n := *b
@@ -94,7 +97,7 @@ func (s *Store) AddBox(name string) {
 func (s *Store) addBox(name string) {
 	if s.boxes[name] == nil {
 		s.names++
-		s.boxes[name] = &memBox{validity: s.names, next: 1, msgs: make(map[mail.Ref]*Msg), tmp: make(map[mail.Ref]*Msg)}
+		s.boxes[name] = &memBox{id: s.names, validity: s.names, next: 1, msgs: make(map[mail.Ref]*Msg), tmp: make(map[mail.Ref]*Msg)}
 	}
 }
 
@@ -103,6 +106,25 @@ func (s *Store) DropBox(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.boxes, name)
+}
+
+// RenameBox renames a mailbox and its children, as another client would. A name
+// that is taken stays.
+func (s *Store) RenameBox(from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.boxes[from] != nil && s.boxes[to] == nil && from != to {
+		s.rename(from, to)
+	}
+}
+
+func (s *Store) rename(from, to string) {
+	for _, name := range slices.Collect(maps.Keys(s.boxes)) {
+		if rest, ok := strings.CutPrefix(name, from); ok && (rest == "" || rest[0] == '/') {
+			s.boxes[to+rest] = s.boxes[name]
+			delete(s.boxes, name)
+		}
+	}
 }
 
 // Boxes are the names of all mailboxes, sorted.
@@ -227,8 +249,11 @@ func (s *Store) List(context.Context) ([]mail.MailboxInfo, error) {
 
 func (s *Store) info(name string) mail.MailboxInfo {
 	b := s.boxes[name]
-	return mail.MailboxInfo{Name: name, Validity: strconv.Itoa(b.validity), Stamp: s.stamp(b), Messages: len(b.msgs), Bytes: -1,
-		ObjectID: ""}
+	info := mail.MailboxInfo{Name: name, Validity: strconv.Itoa(b.validity), Stamp: s.stamp(b), Messages: len(b.msgs), Bytes: -1}
+	if s.ObjectIDs {
+		info.ObjectID = strconv.Itoa(b.id)
+	}
+	return info
 }
 
 func (s *Store) stamp(b *memBox) string {
@@ -284,12 +309,7 @@ func (s *Store) Rename(_ context.Context, from, to string) error {
 	if s.boxes[from] == nil || s.boxes[to] != nil {
 		return gone("rename", from)
 	}
-	for _, name := range slices.Collect(maps.Keys(s.boxes)) {
-		if rest, ok := strings.CutPrefix(name, from); ok && (rest == "" || rest[0] == '/') {
-			s.boxes[to+rest] = s.boxes[name]
-			delete(s.boxes, name)
-		}
-	}
+	s.rename(from, to)
 	return nil
 }
 

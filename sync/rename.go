@@ -1,0 +1,138 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"postbag/internal/mail"
+	"postbag/state"
+)
+
+// planTree plans the names, and looks into mailboxes that may be ones on record
+// under a new name until none is a guess.
+func (r *run) planTree(ctx context.Context, in TreeInput) ([]Join, error) {
+	in.NotRenamed = [2]map[string]bool{{}, {}}
+	for {
+		joins := PlanTree(in)
+		wrong := false
+		for i := range joins {
+			for s, guess := range joins[i].Guess {
+				if !guess {
+					continue
+				}
+				same, err := r.sameMailbox(ctx, joins[i].Record.ID, state.Side(s), joins[i].Record.Name[s])
+				if err != nil {
+					return nil, err
+				}
+				if !same {
+					in.NotRenamed[s][joins[i].Record.Name[s]] = true
+					wrong = true
+				}
+			}
+		}
+		if !wrong {
+			return joins, nil
+		}
+	}
+}
+
+// renameProof is how many known messages must be found in a mailbox that is
+// taken for a renamed one, or all when there are fewer.
+const renameProof = 16
+
+var errEnough = errors.New("enough")
+
+// sameMailbox looks for the messages that the state knows of a mailbox in the one
+// that is now called name. Each that is there must be what the state says, and
+// there must be one.
+func (r *run) sameMailbox(ctx context.Context, id int64, s state.Side, name string) (bool, error) {
+	var refs []mail.Ref
+	err := r.Journal.Known(id, s).Each(ctx, mail.Ref{}, mail.Ref{}, func(ref mail.Ref, _ mail.Flags) error {
+		if refs = append(refs, ref); len(refs) == renameProof {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) || len(refs) == 0 {
+		return false, err
+	}
+	rows, err := r.Journal.ByRef(ctx, id, s, refs)
+	if err != nil {
+		return false, err
+	}
+	byRef := make(map[mail.Ref]*state.Row, len(rows))
+	for _, row := range rows {
+		byRef[row.Ref[s]] = row
+	}
+	mb, err := r.store[s].Examine(ctx, name)
+	if err != nil {
+		if mail.AsError(err).Scope == mail.ScopeAccount {
+			return false, err
+		}
+		return false, nil
+	}
+	defer mb.Close()
+	found, same := 0, true
+	err = mb.Describe(ctx, refs, false, func(m mail.Message) error {
+		row := byRef[m.Ref]
+		found++
+		same = same && row != nil && row.Size == m.Size && (!row.Ident.Described || row.Ident.MessageID == m.ID.MessageID)
+		return nil
+	})
+	return found > 0 && same, err
+}
+
+// renamed is a mailbox, and so its children, under a new name on one side.
+type renamed struct {
+	side     state.Side
+	from, to string
+}
+
+// renameJoin renames what a join wants renamed. What fails here spoils this
+// mailbox only.
+func (r *run) renameJoin(ctx context.Context, j *Join) error {
+	for s, to := range j.Rename {
+		if to == "" || r.DryRun {
+			continue
+		}
+		if err := r.rename(ctx, j.Record, state.Side(s), to); err != nil {
+			if mail.AsError(err).Scope == mail.ScopeAccount {
+				return err
+			}
+			j.Failed = true
+			r.rep.fail(to, state.Side(s), err)
+			continue
+		}
+		info := *j.Info[s]
+		info.Name, info.Stamp = to, ""
+		j.Info[s] = &info
+		if j.Record.ID != 0 { // at once: nothing else tells the old name from the new
+			if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {
+				return err
+			}
+			j.Saved = *j.Record
+		}
+	}
+	return nil
+}
+
+// rename renames a mailbox on one side as the other side did. Its parent may
+// have taken it along.
+func (r *run) rename(ctx context.Context, rec *state.Mailbox, s state.Side, to string) error {
+	from := rec.Name[s]
+	for _, done := range r.renames {
+		if rest, ok := strings.CutPrefix(from, done.from+"/"); ok && done.side == s {
+			from = done.to + "/" + rest
+		}
+	}
+	if from != to {
+		if err := r.store[s].Rename(ctx, from, to); err != nil {
+			return err
+		}
+		r.renames = append(r.renames, renamed{s, from, to})
+		r.Progress.Note("%s: renamed to %s", from, to)
+	}
+	rec.Name[s] = to
+	return nil
+}
