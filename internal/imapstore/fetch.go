@@ -100,23 +100,15 @@ func (f *fetch) release() {
 // for the first that did not come alone, so it ends.
 func (f *fetch) all(ctx context.Context) error {
 	for !f.todo.IsEmpty() {
-		var trouble error
-		for _, chunk := range f.todo.Chunks(setBytes) {
-			if trouble = f.some(ctx, chunk); trouble != nil {
-				break
-			}
-		}
-		if fatal := f.fatal(trouble); fatal != nil {
-			return fatal
-		}
-		if f.todo.IsEmpty() {
-			break
-		}
-		if err := f.dropVanished(ctx); err != nil {
+		if err := f.round(ctx); err != nil {
 			return err
 		}
 		if f.todo.IsEmpty() {
 			break
+		}
+		var err error
+		if f.todo, err = f.present(ctx, f.todo); err != nil || f.todo.IsEmpty() {
+			return err
 		}
 		if err := f.alone(ctx, f.todo.Ranges()[0].Lo); err != nil {
 			return err
@@ -125,16 +117,31 @@ func (f *fetch) all(ctx context.Context) error {
 	return nil
 }
 
-// some fetches the messages of set, and takes those that came out of todo.
-func (f *fetch) some(ctx context.Context, set imapconn.UIDSet) error {
+// round asks for all that is in todo, and leaves there what did not come.
+func (f *fetch) round(ctx context.Context) error {
+	var missing imapconn.UIDSet
+	var trouble error
+	for _, chunk := range f.todo.Chunks(setBytes) {
+		if trouble == nil {
+			chunk, trouble = f.some(ctx, chunk)
+		}
+		for _, r := range chunk.Ranges() {
+			missing.AddRange(r.Lo, r.Hi)
+		}
+	}
+	f.todo = missing
+	return f.fatal(trouble)
+}
+
+// some fetches the messages of set, and answers which of them did not come.
+func (f *fetch) some(ctx context.Context, set imapconn.UIDSet) (missing imapconn.UIDSet, err error) {
 	if f.sess == nil {
-		var err error
 		if f.sess, err = f.box.session(ctx, false); err != nil {
-			return err
+			return set, err
 		}
 	}
 	came := make(map[uint32]bool)
-	err := f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, size int64, body io.Reader) error {
+	err = f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, size int64, body io.Reader) error {
 		if !set.Contains(it.UID) || came[it.UID] {
 			return nil
 		}
@@ -145,10 +152,9 @@ func (f *fetch) some(ctx context.Context, set imapconn.UIDSet) error {
 		return f.fnErr
 	})
 	if len(came) > 0 {
-		f.todo = without(f.todo, came)
 		f.failures = 0
 	}
-	return err
+	return without(set, came), err
 }
 
 // bodyReader says in its errors which message ended early.
@@ -186,16 +192,7 @@ func (f *fetch) fatal(err error) error {
 	return nil
 }
 
-// dropVanished takes out of todo what is not in the mailbox any more.
-func (f *fetch) dropVanished(ctx context.Context) error {
-	there, err := f.present(ctx, f.todo)
-	if err != nil {
-		return err
-	}
-	f.todo = there
-	return nil
-}
-
+// present are the messages of set that are in the mailbox.
 func (f *fetch) present(ctx context.Context, set imapconn.UIDSet) (imapconn.UIDSet, error) {
 	if f.sess == nil {
 		var err error
@@ -227,14 +224,14 @@ func present(ctx context.Context, sess *session, set imapconn.UIDSet) (imapconn.
 // there, it is delivered with the reason.
 func (f *fetch) alone(ctx context.Context, uid uint32) error {
 	one := imapconn.NewUIDSet(uid)
-	err := f.some(ctx, one)
+	missing, err := f.some(ctx, one)
 	if fatal := f.fatal(err); fatal != nil {
 		return fatal
 	}
-	if !f.todo.Contains(uid) {
+	f.todo = without(f.todo, map[uint32]bool{uid: true})
+	if missing.IsEmpty() {
 		return nil
 	}
-	f.todo = without(f.todo, map[uint32]bool{uid: true})
 	there, listErr := f.present(ctx, one)
 	if listErr != nil {
 		return listErr

@@ -187,7 +187,7 @@ func (m *mailbox) Remove(ctx context.Context, refs []mail.Ref) ([]mail.Ref, erro
 	if err != nil {
 		return nil, failed("remove", m.name, err)
 	}
-	if !sess.offers("UIDPLUS") && !sess.offers("IMAP4REV2") {
+	if !sess.offers("UIDPLUS") {
 		m.store.cfg.Log("%s: the server cannot expunge single messages; they are marked as deleted", m.name)
 	}
 	return uidsWithin(refs, gone), nil
@@ -198,7 +198,7 @@ func (s *session) expunge(ctx context.Context, set imapconn.UIDSet) (gone imapco
 	if err := s.store(ctx, set, true, []string{`\Deleted`}); err != nil {
 		return gone, err
 	}
-	if !s.offers("UIDPLUS") && !s.offers("IMAP4REV2") {
+	if !s.offers("UIDPLUS") {
 		return gone, nil
 	}
 	for _, chunk := range set.Chunks(setBytes) {

@@ -56,9 +56,9 @@ func (s *Store) vanishedTarget(ctx context.Context, sess *session, err error, to
 }
 
 func (m *mailbox) moveSome(ctx context.Context, sess *session, set imapconn.UIDSet, to place) ([]mail.Moved, error) {
-	uidplus := sess.offers("UIDPLUS") || sess.offers("IMAP4REV2")
+	uidplus := sess.offers("UIDPLUS")
 	switch {
-	case sess.offers("MOVE") || sess.offers("IMAP4REV2") && !sess.deny["MOVE"]:
+	case sess.offers("MOVE"):
 		return m.moveByMove(ctx, sess, set, to, uidplus)
 	case uidplus:
 		return m.moveByCopy(ctx, sess, set, to)

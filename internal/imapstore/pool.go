@@ -161,7 +161,7 @@ func (p *pool) add(ctx context.Context) (*session, error) {
 		conn.Abort()
 		return nil, &mail.Error{Scope: mail.ScopeAccount, Err: errClosed}
 	case err == nil:
-		s := newSession(conn)
+		s := newSession(conn, p.cfg.NoCaps)
 		if !p.known { // what its capabilities tell; its ID is on its way
 			p.quirk, p.names = quirksOf(p.cfg.Addr, conn.Has, nil)
 			p.shrink(p.quirk.MaxConnections)

@@ -255,8 +255,8 @@ func testLatency(t *testing.T, d *imaptest.Dovecot) {
 		commands = append(commands, c.Verb)
 	}
 	t.Logf("listed after %v, closed after %v: %v", listed, all, commands)
-	if trips := int(all / rtt); trips > 14 { // a slow machine may take a while
-		t.Errorf("took %v, %d round trips", all, trips)
+	if len(commands) > 5 || all > 5*time.Second { // 5 round trips take 0.2 s; a busy machine may take more
+		t.Errorf("took %v and the commands %v", all, commands)
 	}
 	if n := log.Count("NAMESPACE") + log.Count("STATUS"); n > 0 {
 		t.Errorf("asked for NAMESPACE or STATUS %d times", n)

@@ -23,8 +23,6 @@ type Quirk struct {
 	MaxConnections int
 	// Deny lists capabilities that are offered but not to be used.
 	Deny []string
-	// NoPipelining: one command at a time, even where the protocol allows more.
-	NoPipelining bool
 	// NoSearch: SEARCH leaves messages out; list them with FETCH.
 	NoSearch bool
 	// StoreAfterAppend are flags that APPEND drops, or that make it do something
@@ -63,7 +61,6 @@ var quirkTable = []Quirk{
 		Hosts:            []string{"outlook.office365.com", "outlook.office.com", "outlook.com", "imap-mail.outlook.com", "hotmail.com"},
 		ID:               []string{"name=microsoft.exchange"},
 		MaxConnections:   2,
-		NoPipelining:     true,
 		StoreAfterAppend: mail.Flagged,
 		Source:           "imapsync FAQ.Exchange, FAQ.Office365: throttling, \\Flagged lost on APPEND",
 		Date:             "2026-11",
@@ -123,7 +120,6 @@ func quirksOf(addr string, has func(string) bool, id map[string]string) (effect 
 			effect.MaxConnections = q.MaxConnections
 		}
 		effect.Deny = append(effect.Deny, q.Deny...)
-		effect.NoPipelining = effect.NoPipelining || q.NoPipelining
 		effect.NoSearch = effect.NoSearch || q.NoSearch
 		effect.StoreAfterAppend |= q.StoreAfterAppend
 	}

@@ -36,8 +36,11 @@ type session struct {
 	renamed atomic.Bool // some mailbox was renamed or deleted since
 }
 
-func newSession(conn *imapconn.Conn) *session {
+func newSession(conn *imapconn.Conn, noCaps []string) *session {
 	s := &session{conn: conn, deny: make(map[string]bool)}
+	for _, c := range noCaps {
+		s.deny[c] = true
+	}
 	s.can = abilities{condstore: s.offers("CONDSTORE") || s.offers("QRESYNC"), search: true}
 	return s
 }
@@ -52,9 +55,15 @@ func (s *session) heed(q Quirk) {
 	s.can.condstore = s.can.condstore && (s.offers("CONDSTORE") || s.offers("QRESYNC"))
 }
 
+// partOfRev2 are extensions that every IMAP4rev2 server has, whether it names
+// them or not (RFC 9051, appendix E).
+var partOfRev2 = map[string]bool{
+	"LIST-STATUS": true, "MOVE": true, "NAMESPACE": true, "SPECIAL-USE": true, "STATUS=SIZE": true, "UIDPLUS": true,
+}
+
 // offers reports whether the server has a capability that works.
 func (s *session) offers(capability string) bool {
-	return !s.deny[capability] && s.conn.Has(capability)
+	return !s.deny[capability] && (s.conn.Has(capability) || partOfRev2[capability] && s.conn.Has("IMAP4REV2"))
 }
 
 func (s *session) name() string {

@@ -59,7 +59,7 @@ func (s *session) statusItems() string {
 	if s.can.condstore {
 		items += " HIGHESTMODSEQ"
 	}
-	if s.offers("STATUS=SIZE") || s.offers("IMAP4REV2") {
+	if s.offers("STATUS=SIZE") {
 		items += " SIZE"
 	}
 	if s.offers("OBJECTID") {
