@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -46,7 +47,10 @@ func marksSeen(o *imap.FetchOptions) bool {
 	return false
 }
 
-func (p selected) write(w *imapserver.FetchResponseWriter, o *imap.FetchOptions) error {
+func (p selected) write(w *imapserver.FetchResponseWriter, o *imap.FetchOptions) (err error) {
+	// After an error as well: until then nothing else can be written, and the
+	// session would hang.
+	defer func() { err = errors.Join(err, w.Close()) }()
 	w.WriteUID(imap.UID(p.msg.uid))
 	if o.Flags {
 		w.WriteFlags(wireFlags(p.flags))
@@ -73,7 +77,7 @@ func (p selected) write(w *imapserver.FetchResponseWriter, o *imap.FetchOptions)
 			return err
 		}
 	}
-	return w.Close()
+	return nil
 }
 
 // bodySection is one section of a message. The whole message and its header

@@ -433,3 +433,36 @@ func TestServerDisconnect(t *testing.T) {
 		t.Errorf("a new connection gave %q", got)
 	}
 }
+
+// A client that hangs up in the middle of a message leaves no session behind that
+// the server would wait for.
+func TestServerOutlivesAClientThatHangsUp(t *testing.T) {
+	t.Parallel()
+	samples := small(1)
+	samples[0].Raw = append(samples[0].Raw, bytes.Repeat([]byte("0123456789abcdef\r\n"), 2<<20)...) // more than sockets hold
+	e := imaptest.StartEmbedded(t, slices.Values(samples))
+	c, err := net.Dial("tcp", e.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "1 LOGIN %s %s\r\n2 EXAMINE INBOX\r\n3 UID FETCH 1 BODY.PEEK[]\r\n", imaptest.EmbeddedUser, imaptest.EmbeddedPassword)
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for n := 0; n < 100_000; {
+		k, err := c.Read(make([]byte, 1<<16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += k
+	}
+	_ = c.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- e.Close() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server does not end")
+	}
+}
