@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -29,7 +30,7 @@ func BenchmarkParseList(b *testing.B) {
 				raw[i] = []byte(strings.TrimSuffix(line, "\r\n"))
 			}
 			n := 0
-			lf := &listFetch{parser: newItemParser(), room: 1 << 60, fn: func(it Item) error {
+			lf := &listFetch{parser: newItemParser(), room: 1 << 30, fn: func(it Item) error {
 				n++
 				return nil
 			}}
@@ -140,4 +141,56 @@ func BenchmarkFetchBodies(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkDovecot uploads, lists and downloads 5,000 messages of 8 KiB over TLS
+// from a real server; an operation is all of one of them.
+func BenchmarkDovecot(b *testing.B) {
+	const n, perCommand = 5000, 100
+	d := startDovecot(b)
+	body := "From: a@example.org\r\nSubject: x\r\n\r\n" + strings.Repeat("0123456789012345678901234567890123456789\r\n", 194)
+	cfg := d.settings(TLSImplicit, "bench")
+	cfg.IdleTimeout = time.Minute
+	c := d.dial(b, cfg)
+	start := time.Now()
+	for range n / perCommand {
+		parts := []Part{Raw("APPEND INBOX")}
+		for range perCommand {
+			parts = append(parts, Raw(`(\Seen)`), Literal(int64(len(body)), strings.NewReader(body)))
+		}
+		if s, err := c.Command(b.Context(), nil, parts...); err != nil || s.Code != "APPENDUID" {
+			b.Fatal(s, err)
+		}
+	}
+	b.Logf("MULTIAPPEND: %.0f messages a second", n/time.Since(start).Seconds())
+	if _, err := c.Select(b.Context(), []byte("INBOX"), true); err != nil {
+		b.Fatal(err)
+	}
+	var all UIDSet
+	all.AddRange(1, n)
+	b.Run("list", func(b *testing.B) {
+		for b.Loop() {
+			got := 0
+			if err := c.FetchList(b.Context(), all, Flags, 0, false, func(Item) error {
+				got++
+				return nil
+			}, nil); err != nil || got != n {
+				b.Fatal(got, err)
+			}
+		}
+	})
+	b.Run("bodies", func(b *testing.B) {
+		b.SetBytes(int64(n * len(body)))
+		buf := make([]byte, 32<<10)
+		for b.Loop() {
+			got := 0
+			if err := c.FetchBodies(b.Context(), all, func(_ Item, _ int64, body io.Reader) error {
+				got++
+				_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, body, buf)
+				return err
+			}); err != nil || got != n {
+				b.Fatal(got, err)
+			}
+		}
+	})
 }

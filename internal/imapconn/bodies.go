@@ -290,7 +290,7 @@ func (c *Conn) fetchChunk(ctx context.Context, set UIDSet, lone uint32, fn func(
 		BodySection: []*imap.FetchItemBodySection{{Peek: true}},
 	})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		if err, cut := c.oneBody(bf, msg, fn); err != nil {
+		if cut, err := c.oneBody(bf, msg, fn); err != nil {
 			c.wire.fail(errAborted)
 			if !cut {
 				c.drain(cmd)
@@ -325,7 +325,7 @@ func (c *Conn) deadFor(err error) error {
 // oneBody hands one message over. After an error the connection must end; cut
 // says that the message's literal was cut short. Then nothing of the command may
 // be touched again: the literal reads from under the library's goroutine.
-func (c *Conn) oneBody(bf *bodyFetch, msg *imapclient.FetchMessageData, fn func(Item, int64, io.Reader) error) (err error, cut bool) {
+func (c *Conn) oneBody(bf *bodyFetch, msg *imapclient.FetchMessageData, fn func(Item, int64, io.Reader) error) (cut bool, err error) {
 	var uid uint32
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		switch item := item.(type) {
@@ -344,10 +344,10 @@ func (c *Conn) oneBody(bf *bodyFetch, msg *imapclient.FetchMessageData, fn func(
 			if body.cut && err == nil {
 				err = body.err
 			}
-			return err, body.cut
+			return body.cut, err
 		}
 	}
-	return nil, false
+	return false, nil
 }
 
 // drain takes what the library has read already of a command whose connection

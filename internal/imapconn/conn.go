@@ -2,6 +2,7 @@ package imapconn
 
 import (
 	"context"
+	"crypto/tls"
 	"maps"
 	"slices"
 	"strings"
@@ -118,8 +119,12 @@ func (c *Conn) logout() {
 	defer w.giveTurn()
 	w.meter.finishBy(closeWait)
 	w.trace.line("C", []byte("P0 LOGOUT"))
-	if _, err := w.dst.WriteString("P0 LOGOUT\r\n"); err == nil {
-		_ = w.flush() // a courtesy
+	// All of this is a courtesy.
+	if _, err := w.dst.WriteString("P0 LOGOUT\r\n"); err != nil || w.flush() != nil {
+		return
+	}
+	if conn, ok := w.stream.(*tls.Conn); ok {
+		_ = conn.CloseWrite()
 	}
 }
 

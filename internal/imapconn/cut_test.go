@@ -107,14 +107,16 @@ var referenceSteps = []string{
 	`body 1 "hello world."`, `body 2 ""`, `body 3 "three"`, "append 7 9",
 }
 
+var errReset = &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}
+
 // cutConn ends its stream after a number of octets in one direction.
 type cutConn struct {
 	net.Conn
 	mu    sync.Mutex
 	limit [2]int // read, write; negative for none
 	moved [2]int
-	cut   func(net.Conn)
-	small bool // one octet a read
+	end   error // of the reading side: io.EOF for FIN
+	small bool  // one octet a read
 }
 
 func (c *cutConn) part(dir int, p []byte) []byte {
@@ -138,8 +140,7 @@ func (c *cutConn) count(dir, n int) {
 func (c *cutConn) Read(p []byte) (int, error) {
 	q := c.part(0, p)
 	if len(q) == 0 {
-		c.cut(c.Conn)
-		return 0, io.EOF
+		return 0, c.end
 	}
 	n, err := c.Conn.Read(q)
 	c.count(0, n)
@@ -151,8 +152,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(q)
 	c.count(1, n)
 	if err == nil && n < len(p) {
-		c.cut(c.Conn)
-		return n, errors.New("write: connection reset by peer")
+		return n, errReset
 	}
 	return n, err
 }
@@ -163,28 +163,28 @@ func (c *cutConn) Write(p []byte) (int, error) {
 func TestCutAnywhere(t *testing.T) {
 	noLeaks(t)
 	addr := listen(t, serveReference)
-	total := reference(t, addr, -1, -1, false)
-	for dir := range 2 {
-		for at := range total[dir] {
-			limit := [2]int{-1, -1}
-			limit[dir] = at
-			reference(t, addr, limit[0], limit[1], false)
-		}
+	total := reference(t, addr, [2]int{-1, -1}, io.EOF, false)
+	for at := range total[0] {
+		reference(t, addr, [2]int{at, -1}, io.EOF, false)
+		reference(t, addr, [2]int{at, -1}, errReset, false)
+	}
+	for at := range total[1] {
+		reference(t, addr, [2]int{-1, at}, io.EOF, false)
 	}
 	// In pieces of one octet nothing changes.
-	reference(t, addr, -1, -1, true)
+	reference(t, addr, [2]int{-1, -1}, io.EOF, true)
 }
 
 // reference runs the reference session with the limits, and checks how far it
 // came. It answers with the octets that moved.
-func reference(t *testing.T, addr string, readLimit, writeLimit int, small bool) [2]int {
+func reference(t *testing.T, addr string, limit [2]int, end error, small bool) [2]int {
 	t.Helper()
 	var conn *cutConn
 	cfg := testConfig(addr)
 	cfg.ClientID = map[string]string{"name": "postbag"}
 	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		conn = &cutConn{Conn: raw, limit: [2]int{readLimit, writeLimit}, small: small, cut: func(c net.Conn) {}}
+		conn = &cutConn{Conn: raw, limit: limit, end: end, small: small}
 		return conn, err
 	}
 	var done []string
@@ -192,14 +192,14 @@ func reference(t *testing.T, addr string, readLimit, writeLimit int, small bool)
 	within(t, 20*time.Second, func() { done, err = runReference(t, cfg) })
 	for i, step := range done {
 		if step != referenceSteps[i] {
-			t.Fatalf("limits %d, %d: step %d is %q, want %q", readLimit, writeLimit, i, step, referenceSteps[i])
+			t.Fatalf("limits %d: step %d is %q, want %q", limit, i, step, referenceSteps[i])
 		}
 	}
-	if complete := readLimit < 0 && writeLimit < 0; complete && (err != nil || len(done) != len(referenceSteps)) {
+	if complete := limit[0] < 0 && limit[1] < 0; complete && (err != nil || len(done) != len(referenceSteps)) {
 		t.Fatalf("undisturbed: %v after %q", err, done)
 	}
 	if e, ok := errors.AsType[*mail.Error](err); err != nil && (!ok || e.Scope != mail.ScopeAccount || e.Kind != mail.KindUnreachable || !e.Temporary) {
-		t.Fatalf("limits %d, %d: error = %#v", readLimit, writeLimit, err)
+		t.Fatalf("limits %d: error = %#v", limit, err)
 	}
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
@@ -220,7 +220,7 @@ func TestCutWithinTLS(t *testing.T) {
 		cfg.TLS, cfg.TLSConfig = TLSImplicit, &tls.Config{RootCAs: pool}
 		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			raw, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			return &cutConn{Conn: raw, limit: [2]int{at, -1}, cut: func(net.Conn) {}}, err
+			return &cutConn{Conn: raw, limit: [2]int{at, -1}, end: io.EOF}, err
 		}
 		var done []string
 		within(t, 20*time.Second, func() { done, _ = runReference(t, cfg) })

@@ -248,6 +248,7 @@ func (w *wire) tagged(resp []byte) error {
 	}
 	w.useless = 0
 	s := parseStatus(upper(kind), rest)
+	s.Text = w.trace.redact(s.Text) // it ends up in errors
 	for _, c := range *w.commands.Load() {
 		if c.tag == string(tag) {
 			c.status = s

@@ -41,9 +41,9 @@ func peakHeap(fn func()) uint64 {
 }
 
 // repeat writes text again and again until n octets are out or the client goes.
-func (p *peer) repeat(text string, n int) {
+func (p *peer) repeat(text string, n int64) {
 	chunk := strings.Repeat(text, max(1, (64<<10)/len(text)))
-	for sent := 0; sent < n; sent += len(chunk) {
+	for sent := int64(0); sent < n; sent += int64(len(chunk)) {
 		if _, err := io.WriteString(p.conn, chunk); err != nil {
 			return
 		}
