@@ -155,6 +155,7 @@ type box struct {
 	err      error // of this pass
 	counted  bool  // held is known
 	held     [2]int
+	noted    MailboxReport // what the verbose were told of
 }
 
 // Run brings A and B together and answers with what it did, also when it ends
@@ -227,6 +228,7 @@ func (r *run) passes(ctx context.Context) error {
 			if failures++; r.rep.progress() != done {
 				failures, pass = 1, 0
 			}
+			r.noteRetry(todo, wait)
 			if err := r.Sleep(ctx, wait); err != nil {
 				return err
 			}
@@ -301,10 +303,10 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 		r.pretend(boxes)
 		return nil
 	}
-	if err := r.each(ctx, boxes, r.add); err != nil {
+	if err := r.each(ctx, boxes, r.told(r.add)); err != nil {
 		return err
 	}
-	if err := r.each(ctx, boxes, r.remove); err != nil {
+	if err := r.each(ctx, boxes, r.told(r.remove)); err != nil {
 		return err
 	}
 	return r.settle(ctx, boxes)
