@@ -413,7 +413,7 @@ func TestOddSelect(t *testing.T) {
 		"nothing":         {"TAG OK\r\n", "0 0 0 0 false "},
 		"modseq huge":     {"* OK [HIGHESTMODSEQ 18446744073709551615]\r\nTAG OK done\r\n", "0 0 0 18446744073709551615 false "},
 		"nomodseq":        {"* OK [NOMODSEQ] x\r\nTAG OK done\r\n", "0 0 0 0 false  nomodseq"},
-		"closed":          {"* 9 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [CLOSED] x\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nTAG OK done\r\n", "7 0 2 0 false "},
+		"closed":          {"* 9 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [UIDNEXT 5] x\r\n* OK [CLOSED] x\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nTAG OK done\r\n", "7 0 2 0 false "},
 		"permanent":       {"* OK [PERMANENTFLAGS (\\Seen [Gmail] ok \\*)] x\r\nTAG OK done\r\n", "0 0 0 0 false  perm \\Seen ok any"},
 		"permanent empty": {"* OK [PERMANENTFLAGS ()] x\r\nTAG OK done\r\n", "0 0 0 0 false  perm "},
 		"permanent bare":  {"* OK [PERMANENTFLAGS \\Seen \\Draft] x\r\nTAG OK done\r\n", "0 0 0 0 false  perm \\Seen \\Draft"},
