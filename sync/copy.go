@@ -23,6 +23,13 @@ const (
 	smallBody = 256 << 10 // bodies up to this size are buffered
 )
 
+// poisonous is how often a message may end a fetch, and with it the connection,
+// before it is left out for the rest of the run.
+const poisonous = 2
+
+var errPoison = &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindProtocol,
+	Err: errors.New("the connection is lost each time it is fetched")}
+
 // copier is one copyAll in progress.
 type copier struct {
 	r    *run
@@ -85,6 +92,10 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 	refs := make([]mail.Ref, 0, len(copies))
 	var bytes int64
 	for i := range copies {
+		if b.poison[copies[i].Msg.Ref] >= poisonous {
+			c.quarantine(&copies[i], c.from, errPoison)
+			continue
+		}
 		refs = append(refs, copies[i].Msg.Ref)
 		c.todo[copies[i].Msg.Ref] = &copies[i]
 		bytes += max(copies[i].Msg.Size, 0)
@@ -116,6 +127,9 @@ func (c *copier) finish(ctx context.Context, fetchErr error) error {
 		err = fetchErr
 	} else if fetchErr != nil && !errors.Is(err, fetchErr) && c.err == nil {
 		err = errors.Join(err, fetchErr)
+	}
+	if e, ok := errors.AsType[*mail.Error](fetchErr); ok && e.Temporary && !e.Ref.IsZero() {
+		c.b.poison[e.Ref]++
 	}
 	if err != nil {
 		return err

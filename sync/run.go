@@ -150,12 +150,15 @@ type box struct {
 	waiting  []*state.Row            // rows of one side to be copied when the other is known
 	joined   map[int64]bool          // rows that were paired by a copy in this run
 	trust    Trust
-	left     int // messages that were listed, and then not delivered
-	again    bool
-	err      error // of this pass
-	counted  bool  // held is known
-	held     [2]int
-	noted    MailboxReport // what the verbose were told of
+	// poison counts, in this run, how often a message ended the fetch that it was
+	// part of.
+	poison  map[mail.Ref]int
+	left    int // messages that were listed, and then not delivered
+	again   bool
+	err     error // of this pass
+	counted bool  // held is known
+	held    [2]int
+	noted   MailboxReport // what the verbose were told of
 }
 
 // Run brings A and B together and answers with what it did, also when it ends

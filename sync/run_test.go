@@ -288,3 +288,29 @@ func TestLostStateDownloadsNothing(t *testing.T) {
 	}
 	w.checkQuiet(t, sync.Backup())
 }
+
+// A message that ends every fetch it is part of must not keep the others, before
+// and after it, from being copied.
+func TestPoisonMessageIsLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.store[0].AddBox("INBOX")
+	for i := range 10 {
+		w.store[0].Put("INBOX", mail.Flags{}, day, text(i))
+	}
+	w.store[0].Poison = func(body []byte) bool { return strings.Contains(string(body), "body 4") }
+	for round := range 2 {
+		rep, err := w.run(sync.Backup(), nil)
+		if err != nil || rep.Outcome != sync.Partial || len(rep.Problems) != 1 || rep.Problems[0].Ref.UID != 5 {
+			t.Fatalf("round %d: error %v, outcome %s, problems %+v; want one, of uid 5", round, err, rep.Outcome, rep.Problems)
+		}
+		if n := len(w.store[1].Messages("INBOX")); n != 9 {
+			t.Fatalf("round %d: %d messages were copied, want the other 9", round, n)
+		}
+	}
+	w.store[0].Poison = nil
+	w.mustRun(t, sync.Backup(), nil)
+	if n := len(w.store[1].Messages("INBOX")); n != 10 {
+		t.Fatalf("once it can be fetched there are %d messages, want 10", n)
+	}
+}

@@ -132,6 +132,10 @@ func (m *memMailbox) Fetch(_ context.Context, refs []mail.Ref, fn func(mail.Fetc
 		if !ok {
 			continue
 		}
+		if m.s.Poison != nil && m.s.Poison(msg.Body) {
+			return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindUnreachable, Temporary: true, Op: "fetch", Mailbox: m.name, Ref: ref,
+				Err: errors.New("connection reset")}
+		}
 		f := mail.Fetched{Message: m.s.listed(&msg), Body: bytes.NewReader(msg.Body)}
 		f.Size = int64(len(msg.Body))
 		if m.s.Unreadable != nil {

@@ -29,6 +29,8 @@ type Store struct {
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
 	Refuse func(body []byte) *mail.Error
+	// Poison, when set, says which messages end the fetch that they are part of.
+	Poison func(body []byte) bool
 	// Unreadable, when set, is asked before a message is given out.
 	Unreadable func(body []byte) *mail.Error
 	// PrepareFails is how many times a batch cannot be made durable.
@@ -68,7 +70,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed)}
 	for name, b := range s.boxes {
 		n := *b
