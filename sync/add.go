@@ -54,6 +54,9 @@ func (r *run) add(ctx context.Context, b *box) error {
 		fresh.Records = append(fresh.Records, plan.Records...)
 		fresh.Flags = append(fresh.Flags, plan.Flags...)
 		fresh.Forget = append(fresh.Forget, plan.Forget...)
+		if !partial { // the plan has them now
+			b.delta[state.A].New, b.delta[state.B].New = nil, nil
+		}
 		if err := r.apply(ctx, b, &fresh, &open); err != nil {
 			return err
 		}
@@ -94,7 +97,7 @@ func (r *run) nextWindow(ctx context.Context, b *box, open *sides) (bool, error)
 		}
 		b.rows, b.alone = nil, [2][]*state.Row{}
 		b.delta[s].New, b.delta[s].Flags = nil, nil
-		if err := r.changes(ctx, b, s, mb, r.Window); err != nil {
+		if err := r.changes(ctx, b, s, mb, r.share); err != nil {
 			return false, err
 		}
 		if len(b.delta[s].Gone) > 0 { // the guard has not seen these: next pass
@@ -157,7 +160,7 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 		b.problems[row.ID] = true
 	}
 	for _, to := range []state.Side{state.B, state.A} {
-		copies := slices.DeleteFunc(slices.Clone(p.Copies), func(c Copy) bool { return c.To != to })
+		copies := copiesTo(p.Copies, to)
 		if len(copies) == 0 {
 			continue
 		}
@@ -174,6 +177,16 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 		}
 	}
 	return r.setFlags(ctx, b, p.Flags, open)
+}
+
+// copiesTo are the copies to one side. There may be very many, and most often all
+// are: then they are not copied.
+func copiesTo(all []Copy, to state.Side) []Copy {
+	other := func(c Copy) bool { return c.To != to }
+	if !slices.ContainsFunc(all, other) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), other)
 }
 
 // newest keeps, of several values for one row, the first: what a plan decided

@@ -56,7 +56,7 @@ type Options struct {
 	Now      func() time.Time
 	Sleep    func(context.Context, time.Duration) error // between tries
 	Batch    BatchLimits
-	Window   int // new messages listed at a time; 20,000 when 0
+	Window   int // new messages listed at a time, by all workers; 20,000 when 0
 }
 
 // BatchLimits bound what is on its way at one time, and so what a crash makes
@@ -68,8 +68,9 @@ type BatchLimits struct {
 }
 
 const (
-	maxPasses   = 8 // passes over the mailboxes that still have something to do
-	maxFailures = 5 // of these, passes after a failure without any progress
+	maxPasses   = 8     // passes over the mailboxes that still have something to do
+	maxListed   = 50000 // new messages that are listed before the first is copied
+	maxFailures = 5     // of these, passes after a failure without any progress
 	longestWait = time.Minute
 )
 
@@ -126,6 +127,7 @@ type run struct {
 	store [2]mail.Store
 	rep   reporter
 	boxes []*box
+	share int // of Window, for a mailbox of this pass
 	// renames are those done in this run.
 	renames []renamed
 }
@@ -287,7 +289,8 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 		b.delta = [2]mail.Delta{}
 		b.rows, b.alone, b.known, b.learned = nil, [2][]*state.Row{}, Plan{}, nil
 	}
-	limit := max(1000, min(r.Window, 200000/len(boxes)))
+	limit := max(1000, min(r.Window, maxListed/len(boxes)))
+	r.share = min(r.Window, max(1000, r.Window/min(r.Workers, len(boxes))))
 	if err := r.each(ctx, boxes, func(ctx context.Context, b *box) error { return r.look(ctx, b, limit) }); err != nil {
 		return err
 	}
