@@ -18,7 +18,7 @@ func (r *run) settle(ctx context.Context, boxes []*box) error {
 			if b.wrote[s] {
 				b.look[s], b.rec.Stamp[s] = true, ""
 			}
-			if b.again {
+			if b.again || b.unstamped(s) {
 				b.look[s] = b.info[s] != nil
 			}
 		}
@@ -40,6 +40,13 @@ func (r *run) settle(ctx context.Context, boxes []*box) error {
 		b.saved = *b.rec
 	}
 	return nil
+}
+
+// unstamped reports whether a side told of something and could not vouch for
+// itself at that moment, but can when there is nothing to tell.
+func (b *box) unstamped(s int) bool {
+	d := &b.delta[s]
+	return b.err == nil && b.info[s] != nil && b.info[s].Stamp != "" && b.rec.Stamp[s] == "" && !d.Empty() && d.Unsettled == ""
 }
 
 // errWaiting is the journal's note on a message that is copied as soon as the
