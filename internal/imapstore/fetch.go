@@ -55,7 +55,7 @@ func describe1(ctx context.Context, sess *session, set imapconn.UIDSet, fn func(
 }
 
 // fetchLosses is how many connections one Fetch may lose to messages that break
-// the protocol.
+// the protocol, or the connection itself.
 const fetchLosses = 8
 
 // fetchFailures is how many messages in a row may fail before the fault is taken
@@ -162,25 +162,33 @@ type bodyReader struct {
 	box *mailbox
 	uid uint32
 	r   io.Reader
+	err error // what ended it
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	n, err := b.r.Read(p)
 	if e, ok := errors.AsType[*mail.Error](err); ok {
 		c := *mail.AsError(failed("fetch", b.box.name, e))
 		c.Ref = mail.Ref{UID: b.uid}
 		err = &c
+		if lostConnection(err) && b.box.store.losses.deadly(b.box, b.uid) {
+			err = b.box.cannotGive(b.uid, e)
+		}
 	}
+	b.err = err
 	return n, err
 }
 
 // fatal answers the error that ends the fetch, nil when it can go on: after a
-// refusal on the same connection, after a broken protocol on a new one.
+// refusal on the same connection, after a broken protocol or a loss on a new one.
 func (f *fetch) fatal(err error) error {
 	if err == nil || f.fnErr == nil && refused(err) {
 		return nil
 	}
-	if f.fnErr != nil || f.sess == nil || mail.AsError(err).Kind != mail.KindProtocol {
+	if f.fnErr != nil || f.sess == nil || mail.AsError(err).Kind != mail.KindProtocol && !lostConnection(err) {
 		return err
 	}
 	if f.sess.conn.Err() != nil {

@@ -54,6 +54,7 @@ type Store struct {
 	wait func(ctx context.Context, d time.Duration) error
 
 	listing sync.Mutex // held by who lists because nobody has
+	losses  losses
 
 	mu     sync.Mutex
 	listed bool
