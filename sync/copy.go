@@ -100,7 +100,7 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 		c.todo[copies[i].Msg.Ref] = &copies[i]
 		bytes += max(copies[i].Msg.Size, 0)
 	}
-	r.Progress.Expect(len(refs), bytes)
+	r.expect(b, len(refs), bytes)
 	slices.SortFunc(refs, mail.Ref.Compare)
 	b.wrote[to] = true
 	// What has been fetched is landed even when the run is interrupted.

@@ -10,11 +10,12 @@ import (
 	"postbag/state"
 )
 
-// told is fn with a line for the verbose about what was changed in the box since
-// the last one.
+// told is fn with word for Progress: a line about what was changed in the box
+// since the last one, and what was not to be done after all.
 func (r *run) told(fn func(context.Context, *box) error) func(context.Context, *box) error {
 	return func(ctx context.Context, b *box) error {
 		err := fn(ctx, b)
+		r.takeBack(b)
 		now := r.rep.of(b.name())
 		if text := r.changesSince(b.noted, now); text != "" {
 			r.Progress.Note("%s: %s", b.name(), text)

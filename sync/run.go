@@ -31,7 +31,7 @@ import (
 // Progress is told what a run does. Its methods are called from several
 // goroutines.
 type Progress interface {
-	Expect(messages int, bytes int64) // adds to what is to be done
+	Expect(messages int, bytes int64) // adds to what is to be done, or takes back
 	Done(messages int, bytes int64)   // adds to what has been done
 	Note(format string, args ...any)  // one line for the verbose
 }
@@ -161,6 +161,7 @@ type box struct {
 	counted bool  // held is known
 	held    [2]int
 	noted   MailboxReport // what the verbose were told of
+	ahead   ahead
 }
 
 // Run brings A and B together and answers with what it did, also when it ends
@@ -309,6 +310,7 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 		r.pretend(boxes)
 		return nil
 	}
+	r.announce(boxes)
 	if err := r.each(ctx, boxes, r.told(r.add)); err != nil {
 		return err
 	}

@@ -354,6 +354,7 @@ func (v *verifier) compare(ctx context.Context, mb mail.Mailbox, refs []mail.Ref
 			return nil
 		}
 		delete(rows, f.Ref)
+		defer v.Progress.Done(1, max(r.Size, 0))
 		if f.Err != nil {
 			v.found(Finding{Kind: Unread, Side: state.A, Ref: f.Ref, Size: r.Size, Message: f.Message, Text: reason(f.Err)})
 			return nil
