@@ -116,12 +116,24 @@ func (r *run) changes(ctx context.Context, b *box, s state.Side, mb mail.Mailbox
 		}
 		d.New = slices.DeleteFunc(d.New, func(m mail.Message) bool { return have[m.Ref] })
 	}
-	if d.Unsettled != "" {
-		r.rep.problem(Problem{Mailbox: b.name(), Side: s, Size: -1, Kind: mail.KindOther, Warning: true,
-			Reason: "deletions were not looked at: " + d.Unsettled, Hint: "the next run looks again"})
-	}
+	r.unsettled(b, s, &d)
 	b.delta[s] = d
 	return nil
+}
+
+// unsettled reports what a delta could not tell: messages that cannot be had are
+// left out, deletions only wait.
+func (r *run) unsettled(b *box, s state.Side, d *mail.Delta) {
+	p := Problem{Mailbox: b.name(), Side: s, Size: -1, Kind: mail.KindOther, Hint: "the next run looks again"}
+	switch {
+	case d.Missing > 0:
+		p.Kind, p.Reason = mail.KindProtocol, "messages are left out: "+d.Unsettled
+	case d.Unsettled != "":
+		p.Warning, p.Reason = true, "deletions were not looked at: "+d.Unsettled
+	default:
+		return
+	}
+	r.rep.problem(p)
 }
 
 // touched loads the rows that the deltas name.

@@ -45,6 +45,7 @@ func (l *look) full(ctx context.Context) error {
 	}
 	if !m.complete() {
 		l.delta.Unsettled = fmt.Sprintf("the server lists %d messages and says that there are %d", m.count, now.messages)
+		l.delta.Missing = int(max(int64(now.messages)-int64(m.count), 0))
 	}
 	l.delta.Flags = m.flags
 	return l.missed(ctx, m.unknown)

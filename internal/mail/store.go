@@ -89,6 +89,9 @@ type Delta struct {
 	// Unsettled says why the list of Gone is not complete ("changed during five
 	// scans"); "" when it is.
 	Unsettled string
+	// Missing is how many messages the store counts and does not list, however
+	// often it is asked: they cannot be had. Unsettled is set then, too.
+	Missing int
 	// More says that New was cut at the limit and Gone was not looked at: handle
 	// this delta, then ask again from Cursor.
 	More bool
