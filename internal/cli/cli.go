@@ -12,15 +12,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 )
 
 // session is one call of Main.
 type session struct {
-	ctx context.Context
-	env *Env
-	out *output
+	ctx    context.Context
+	env    *Env
+	out    *output
+	asking atomic.Bool // a question waits at the terminal, and nothing is under way
 }
 
 // commands are all commands, in the order of the help.
@@ -55,7 +57,9 @@ func Main(args []string, env Env) int {
 			if signals > 0 {
 				return exitInterrupted
 			}
-			s.out.warn("stopping after what is under way; once more stops at once")
+			if !s.asking.Load() {
+				s.out.warn("stopping after what is under way; once more stops at once")
+			}
 			cancel()
 		}
 	}

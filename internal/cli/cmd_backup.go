@@ -139,11 +139,12 @@ func (s *session) runBackup(o *options, a *config.Account, open *closers) (*sync
 
 // display shows how a run goes on.
 func (s *session) display() *progress.Display {
-	term, _ := s.env.LookupEnv("TERM")
-	return progress.New(progress.Options{
-		Out: s.env.Stderr, Verbose: s.out.verbose, Escape: escape, Width: s.env.Width, Now: s.env.Now,
-		Bar: s.env.StderrTTY && term != "dumb" && !s.out.quiet && !(s.out.json && s.env.StdoutTTY),
+	d := progress.New(progress.Options{
+		Out: s.env.Stderr, Verbose: s.out.verbose, Escape: s.out.stderr.escape, Width: s.env.Width, Now: s.env.Now,
+		Bar: s.env.canDraw() && !s.out.quiet && !(s.out.json && s.env.StdoutTTY), ASCII: s.out.stderr.ascii,
 	})
+	s.out.beside(d)
+	return d
 }
 
 // filter is an account's filter as of now.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"postbag/internal/config"
 	"postbag/internal/mail"
+	"postbag/internal/progress"
+	"postbag/state"
 	"postbag/sync"
 )
 
@@ -151,7 +154,35 @@ func (s *session) runVerify(o *options, a *config.Account, server bool, label st
 	display := s.display()
 	defer display.Close()
 	options.Progress = display
+	if err := s.expect(display, local.state, patterns, server && o.deep); err != nil {
+		return nil, err
+	}
 	return sync.Verify(s.ctx, options)
+}
+
+// expect tells the display what is to be read: every message here, and with deep
+// every one there.
+func (s *session) expect(d *progress.Display, db *state.DB, patterns *config.Patterns, deep bool) error {
+	records, err := db.Mailboxes(s.ctx)
+	if err != nil {
+		return err
+	}
+	counts, err := db.Counts(s.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		c := counts[r.ID]
+		here := holdingOf(c)
+		if !patterns.Match(mail.MailboxInfo{Name: cmp.Or(r.Name[state.A], r.Name[state.B]), Use: r.Use}) {
+			continue
+		}
+		d.Expect(here.Messages-here.OnlyB, here.Bytes)
+		if deep && here.Messages > 0 {
+			d.Expect(c.Paired, here.Bytes/int64(here.Messages)*int64(c.Paired))
+		}
+	}
+	return nil
 }
 
 // checkRecorded refuses patterns that choose none of the mailboxes that the
@@ -163,11 +194,7 @@ func (s *session) checkRecorded(t *tree, patterns *config.Patterns) error {
 	}
 	var list []mail.MailboxInfo
 	for _, r := range records {
-		name := r.Name[0]
-		if name == "" {
-			name = r.Name[1]
-		}
-		list = append(list, mail.MailboxInfo{Name: name, Use: r.Use})
+		list = append(list, mail.MailboxInfo{Name: cmp.Or(r.Name[state.A], r.Name[state.B]), Use: r.Use})
 	}
 	return patterns.Check(list)
 }

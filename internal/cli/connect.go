@@ -92,7 +92,7 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		Log: s.out.note,
 	})
 	if err != nil {
-		return nil, at(a.Server.String(), err)
+		return nil, serverError(a, err)
 	}
 	open.add(store)
 	s.out.note("logged in to %s, with at most %s", a.Server, count(store.Connections(), "connection"))
@@ -100,6 +100,16 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		s.out.note("the server is known for: %s", strings.Join(quirks, ", "))
 	}
 	return store, nil
+}
+
+// serverError says which server failed. One that waits for TLS, where STARTTLS
+// waits for its greeting, is silent.
+func serverError(a *config.Account, err error) error {
+	err = at(a.Server.String(), err)
+	if e := mail.AsError(err); e.Hint == "" && e.Kind == mail.KindUnreachable && a.Server.Scheme == "imap" && a.Tunnel == nil {
+		e.Hint = "a server that speaks TLS from the start (usually port 993) is written imaps://"
+	}
+	return err
 }
 
 // connConfig makes a connection's configuration of an account's.
@@ -140,12 +150,19 @@ func (s *session) connConfig(a *config.Account) (imapconn.Config, error) {
 
 // secret is where the password comes from, once for all connections.
 func (s *session) secret(a *config.Account) func(context.Context) (string, error) {
-	sys := auth.System{LookupEnv: s.env.LookupEnv, Ask: s.env.Ask, Inherit: s.env.Ask != nil}
+	sys := auth.System{LookupEnv: s.env.LookupEnv, Inherit: s.env.Ask != nil}
+	if s.env.Ask != nil {
+		sys.Ask = func(ctx context.Context, prompt string) (string, error) {
+			s.asking.Store(true)
+			defer s.asking.Store(false)
+			return s.env.Ask(ctx, prompt)
+		}
+	}
 	what := "Password"
 	if auth.IsToken(a.Auth) {
 		what = "Token"
 	}
-	prompt := escape(fmt.Sprintf("%s for %s: ", what, a.Server.Identity()))
+	prompt := s.out.stderr.escape(fmt.Sprintf("%s for %s: ", what, a.Server.Identity()))
 	return auth.Once(a.Password, sys, prompt, auth.IsToken(a.Auth), s.env.Now)
 }
 

@@ -120,7 +120,11 @@ func (e *endpoints) pairs(command string, args []string) ([]endpoint, error) {
 	if len(args) == 0 {
 		args = c.Names()
 		if len(args) == 0 {
-			return nil, usageError(command, fmt.Sprintf("postbag %s SERVER MAILDIR, or write accounts into %s", command, c.Path), "there is no account")
+			what := "SERVER MAILDIR"
+			if command == "status" {
+				what = "MAILDIR"
+			}
+			return nil, usageError(command, fmt.Sprintf("postbag %s %s, or write accounts into %s", command, what, c.Path), "there is no account")
 		}
 	}
 	var list []endpoint

@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,6 +61,22 @@ func System() Env {
 		env.Ask = auth.Terminal(os.Stdin, os.Stderr)
 	}
 	return env
+}
+
+// utf8 reports whether the terminal shows UTF-8, as the locale has it.
+func (env *Env) utf8() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v, _ := env.LookupEnv(name); v != "" {
+			return strings.Contains(strings.ReplaceAll(strings.ToLower(v), "-", ""), "utf8")
+		}
+	}
+	return runtime.GOOS == "windows" || runtime.GOOS == "darwin" // have it whatever the locale
+}
+
+// canDraw reports whether the terminal behind stderr can take back what it shows.
+func (env *Env) canDraw() bool {
+	term, _ := env.LookupEnv("TERM")
+	return env.StderrTTY && term != "dumb" && (term != "" || runtime.GOOS == "windows")
 }
 
 // version is what the build knows of itself.

@@ -55,14 +55,33 @@ func shown(r rune) bool {
 	return unicode.IsGraphic(r)
 }
 
+// ascii writes the characters that a terminal without UTF-8 would take for
+// several, among them control characters, as escape writes those that do not
+// show.
+func ascii(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r < 0x80:
+			b.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	return b.String()
+}
+
 // escapeJSON makes encoded JSON fit for a terminal, too, without a change of
-// meaning: characters that do not show become \uNNNN.
-func escapeJSON(encoded []byte) []byte {
+// meaning: characters that do not show become \uNNNN, and where the terminal has
+// no UTF-8, all but ASCII.
+func escapeJSON(encoded []byte, ascii bool) []byte {
 	var b []byte
 	for i := 0; i < len(encoded); {
 		r, n := utf8.DecodeRune(encoded[i:])
 		switch {
-		case r < 0x80 && r != 0x7f || r >= 0x80 && shown(r):
+		case r < 0x80 && r != 0x7f || r >= 0x80 && !ascii && shown(r):
 			b = append(b, encoded[i:i+n]...)
 		case r < 0x10000:
 			b = fmt.Appendf(b, `\u%04x`, r)

@@ -50,7 +50,7 @@ func FuzzEscape(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown := escapeJSON(encoded)
+		shown := escapeJSON(encoded, false)
 		if !utf8.Valid(shown) || strings.ContainsFunc(string(shown), func(r rune) bool { return !unicode.IsGraphic(r) }) {
 			t.Errorf("%q: got %q", text, shown)
 		}
@@ -59,4 +59,25 @@ func FuzzEscape(f *testing.F) {
 			t.Errorf("%q: got %q back, %v", text, back, err)
 		}
 	})
+}
+
+func TestASCII(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain": "plain", "Projets/\u00c9t\u00e9": `Projets/\u00c9t\u00e9`, "\u65e5\U0001f4e7": `\u65e5\U0001f4e7`,
+		"\u021b": `\u021b`, // its second octet is a C1 control
+	} {
+		if got := ascii(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := escapeJSON(encoded, true)
+		var back string
+		if err := json.Unmarshal(got, &back); err != nil || back != in || strings.ContainsFunc(string(got), func(r rune) bool { return r > 0x7e }) {
+			t.Errorf("%q: got %s, %q, %v", in, got, back, err)
+		}
+	}
 }

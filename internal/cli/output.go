@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/progress"
 )
 
 // output is where a command writes: results to stdout, as text or as JSON, and
@@ -30,10 +31,30 @@ type output struct {
 	summary summary
 }
 
+// beside makes lines go round a bar on the terminal of stderr.
+func (o *output) beside(d *progress.Display) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stderr.w = d.Beside(o.env.Stderr)
+	if o.env.StdoutTTY {
+		o.stdout.w = d.Beside(o.env.Stdout)
+	}
+}
+
 // sink is a stream that is given up after the first error.
 type sink struct {
-	w   io.Writer
-	err error
+	w     io.Writer
+	ascii bool // a terminal that is not known to show anything else
+	err   error
+}
+
+// escape makes a text fit for where the sink ends.
+func (s *sink) escape(text string) string {
+	text = escape(text)
+	if s.ascii {
+		text = ascii(text)
+	}
+	return text
 }
 
 func (s *sink) write(p []byte) {
@@ -44,7 +65,7 @@ func (s *sink) write(p []byte) {
 
 func newOutput(ctx context.Context, env *Env, c call) *output {
 	return &output{ctx: ctx, env: env, json: c.json, quiet: c.quiet, start: env.Now(),
-		stdout: sink{w: env.Stdout}, stderr: sink{w: env.Stderr},
+		stdout: sink{w: env.Stdout, ascii: env.StdoutTTY && !env.utf8()}, stderr: sink{w: env.Stderr, ascii: env.StderrTTY && !env.utf8()},
 		summary: summary{Event: "summary", Command: c.command, Problems: []problem{}}}
 }
 
@@ -70,7 +91,7 @@ func (o *output) event(v any) {
 		}
 		return
 	}
-	o.stdout.write(append(escapeJSON(encoded), '\n'))
+	o.stdout.write(append(escapeJSON(encoded, o.stdout.ascii), '\n'))
 }
 
 // note writes one line to stderr, for the verbose.
@@ -133,5 +154,5 @@ func (o *output) elapsed() time.Duration { return o.env.Now().Sub(o.start) }
 func (o *output) line(s *sink, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.write([]byte(escape(text) + "\n"))
+	s.write([]byte(s.escape(text) + "\n"))
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -306,21 +307,23 @@ func TestBar(t *testing.T) {
 	for _, test := range []struct {
 		name                 string
 		stdoutTTY, stderrTTY bool
+		term                 string
 		args                 []string
 		want                 bool
 	}{
-		{"terminal", true, true, nil, true},
-		{"stderr is a file", true, false, nil, false},
-		{"stdout is a file", false, true, nil, true},
-		{"quiet", true, true, []string{"-q"}, false},
-		{"JSON on the same terminal", true, true, []string{"--json"}, false},
-		{"JSON to a file", false, true, []string{"--json"}, true},
+		{"terminal", true, true, "xterm", nil, true},
+		{"stderr is a file", true, false, "xterm", nil, false},
+		{"stdout is a file", false, true, "xterm", nil, true},
+		{"quiet", true, true, "xterm", []string{"-q"}, false},
+		{"JSON on the same terminal", true, true, "xterm", []string{"--json"}, false},
+		{"JSON to a file", false, true, "xterm", []string{"--json"}, true},
+		{"dumb terminal", true, true, "dumb", nil, false},
+		{"terminal that nobody knows", true, true, "", nil, runtime.GOOS == "windows"},
 	} {
 		w := start(t, nil)
+		w.vars["TERM"] = test.term
 		var stdout, stderr lockedBuffer
-		env := w.env(&stdout, &stderr)
-		began, calls := time.Now(), atomic.Int64{}
-		env.Now = func() time.Time { return began.Add(time.Duration(calls.Add(1)) * time.Second) } // the bar waits a while
+		env := w.slow(&stdout, &stderr)
 		env.StdoutTTY, env.StderrTTY = test.stdoutTTY, test.stderrTTY
 		if got := Main(w.args("backup", test.args...), env); got != 0 {
 			t.Errorf("%s: got %d\n%s", test.name, got, stderr.String())
@@ -330,6 +333,49 @@ func TestBar(t *testing.T) {
 		}
 		if strings.Contains(stdout.String(), "\r") {
 			t.Errorf("%s: got a bar on stdout", test.name)
+		}
+	}
+}
+
+// slow is an Env in which the bar does not wait long.
+func (w *world) slow(stdout, stderr *lockedBuffer) Env {
+	env := w.env(stdout, stderr)
+	began, calls := time.Now(), atomic.Int64{}
+	env.Now = func() time.Time { return began.Add(time.Duration(calls.Add(1)) * time.Second) }
+	return env
+}
+
+// A terminal without UTF-8 is sent ASCII only: what is more it would take for
+// other characters, and for controls. A file gets the names as they are.
+func TestTerminalWithoutUTF8(t *testing.T) {
+	t.Parallel()
+	const name = "Proje\u021bi"
+	for _, test := range []struct {
+		vars  map[string]string
+		tty   bool
+		plain bool // the name is shown as it is
+	}{
+		{map[string]string{"LANG": "de_DE.UTF-8"}, true, true},
+		{map[string]string{"LANG": "de_DE.utf8"}, true, true},
+		{map[string]string{"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, true, false},
+		{map[string]string{"LANG": "de_DE.UTF-8", "LC_CTYPE": "de_DE@euro"}, true, false},
+		{map[string]string{"LC_ALL": "C"}, false, true},
+	} {
+		w := start(t, nil)
+		w.hook([]string{"deliver", name, "3"})
+		test.vars["TERM"], test.vars["PW"] = "xterm", "secret"
+		w.vars = test.vars
+		var stdout, stderr lockedBuffer
+		env := w.slow(&stdout, &stderr)
+		env.StdoutTTY, env.StderrTTY = test.tty, test.tty
+		if got := Main(w.args("backup", "-v"), env); got != 0 {
+			t.Fatalf("got %d\n%s", got, stderr.String())
+		}
+		for _, text := range []string{stdout.String(), stderr.String()} {
+			isASCII := !strings.ContainsFunc(text, func(r rune) bool { return r > 0x7e })
+			if got := strings.Contains(text, name); got != test.plain || isASCII == test.plain || test.plain == strings.Contains(text, `Proje\u021bi`) {
+				t.Errorf("%v: got %q", test, text)
+			}
 		}
 	}
 }
@@ -348,6 +394,19 @@ func TestAskForPassword(t *testing.T) {
 	if want := fmt.Sprintf("Password for me@%s: ", w.server.Addr()); asked != want {
 		t.Errorf("asked %q, want %q once", asked, want)
 	}
+	// Whoever gives up at the prompt is not told of what is under way.
+	stderr.b.Reset()
+	signals := make(chan os.Signal, 1)
+	env.Signals = signals
+	env.Ask = func(ctx context.Context, prompt string) (string, error) {
+		signals <- os.Interrupt
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	if got, want := Main(args[:4], env), "postbag: interrupted\nhint: run it again and it goes on\n"; got != exitInterrupted || stderr.String() != want {
+		t.Errorf("got %d, %q, want 130, %q", got, stderr.String(), want)
+	}
+	env.Signals = nil
 	env.Ask = func(context.Context, string) (string, error) { return "", errors.New("no terminal after all") }
 	if got := Main(args[:4], env); got != exitUsage {
 		t.Errorf("got %d, want 2\n%s", got, stderr.String())

@@ -91,7 +91,7 @@ func TestStatusCounts(t *testing.T) {
 		"\n  kept     3 messages that the server deleted\n",
 		"\n  left out 1 message on the server only, by a filter or a problem\n",
 		"\n  pending  1 message on the way when the last run was cut off; the next one finishes\n",
-		"\n  mailbox  INBOX: 5 messages, 5.3 KB, 3 kept that the server deleted, seen 2025-01-02 12:00:00 to 2025-01-03 12:00:00",
+		"\n  mailbox  INBOX: 5 messages, 5.3 kB, 3 kept that the server deleted, seen 2025-01-02 12:00:00 to 2025-01-03 12:00:00",
 		"\n  problems 1\n", ": uid 77 (2025-01-03, 10 B): no\\x1b\n",
 	} {
 		if !strings.Contains(text, want) {

@@ -10,9 +10,9 @@ import (
 	"postbag/sync"
 )
 
-// size is a number of octets for people: "103 KB". The units are powers of 1000.
+// size is a number of octets for people: "103 kB". The units are powers of 1000.
 func size(n int64) string {
-	const units = "KMGTPE"
+	const units = "kMGTPE"
 	if n < 1000 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
@@ -50,7 +50,7 @@ func elapsed(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// changes lists what was done on one side: "10 new (103 KB), 5 flags".
+// changes lists what was done on one side: "10 new (103 kB), 5 flags".
 func changes(c sync.Counts, kept int) string {
 	var parts []string
 	if c.New > 0 {

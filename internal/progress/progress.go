@@ -33,6 +33,8 @@ type Options struct {
 	Escape func(string) string
 	Width  func() int // columns of the terminal; 80 when nil or without an answer
 	Now    func() time.Time
+	// ASCII draws the bar with what every terminal has.
+	ASCII bool
 }
 
 // Display is what a run tells of itself. Its methods may be called from several
@@ -53,12 +55,12 @@ type Display struct {
 // before the first message is done.
 func New(o Options) *Display { return &Display{o: o} }
 
-// Expect adds to what is to be done.
+// Expect adds to what is to be done, or takes back.
 func (d *Display) Expect(messages int, bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.messages[1] += messages
-	d.bytes[1] += max(bytes, 0)
+	d.bytes[1] += bytes
 	d.begin()
 }
 
@@ -83,11 +85,16 @@ func (d *Display) begin() {
 		return
 	}
 	d.began = d.o.Now()
+	theme := progressbar.ThemeDefault
+	if d.o.ASCII {
+		theme = progressbar.ThemeASCII
+	}
 	d.bar = progressbar.NewOptions64(1,
 		progressbar.OptionSetWriter(io.Discard),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetWidth(20),
+		progressbar.OptionSetTheme(theme),
 	)
 	d.bar.StartWithoutRender()
 }
@@ -97,15 +104,28 @@ func (d *Display) Note(format string, args ...any) {
 	if !d.o.Verbose {
 		return
 	}
-	line := d.o.Escape(fmt.Sprintf(format, args...))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	again := d.visible
-	d.clear()
-	fmt.Fprintln(d.o.Out, line)
+	io.WriteString(d.Beside(d.o.Out), d.o.Escape(fmt.Sprintf(format, args...))+"\n")
+}
+
+// Beside is a writer of whole lines to w, which ends at the same terminal: the bar
+// makes room for them.
+func (d *Display) Beside(w io.Writer) io.Writer { return beside{d, w} }
+
+type beside struct {
+	d *Display
+	w io.Writer
+}
+
+func (b beside) Write(p []byte) (int, error) {
+	b.d.mu.Lock()
+	defer b.d.mu.Unlock()
+	again := b.d.visible
+	b.d.clear()
+	n, err := b.w.Write(p)
 	if again {
-		d.draw()
+		b.d.draw()
 	}
+	return n, err
 }
 
 // Close takes the bar away. Nothing is drawn afterwards unless Done is called

@@ -140,3 +140,40 @@ func BenchmarkDone(b *testing.B) {
 		d.Done(1, 1000)
 	}
 }
+
+// Lines of others on the same terminal stand above the bar, each on its own.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	var out, results bytes.Buffer
+	d := New(Options{Out: &out, Bar: true, ASCII: true, Escape: escape, Now: (&clock{}).now})
+	w := d.Beside(&results)
+	fmt.Fprintln(w, "before")
+	if got := out.String(); got != "" {
+		t.Errorf("before there was a bar: got %q", got)
+	}
+	d.Expect(2, 2_000)
+	d.Done(1, 1_000)
+	out.Reset()
+	fmt.Fprintln(w, "while")
+	if got := out.String(); !strings.HasPrefix(got, clearLine+clearLine+"1/2 messages") || !strings.Contains(got, "[=") {
+		t.Errorf("got %q, want the bar taken away and drawn again", got)
+	}
+	if n, err := w.Write([]byte("more\n")); n != 5 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if got, want := results.String(), "before\nwhile\nmore\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	d.Expect(-1, -1_000)
+	out.Reset()
+	d.Done(0, 0)
+	if got := out.String(); !strings.Contains(got, "1/1 messages") {
+		t.Errorf("after some was taken back: got %q", got)
+	}
+	d.Close()
+	out.Reset()
+	fmt.Fprintln(w, "after")
+	if got := out.String(); got != "" {
+		t.Errorf("after the end: got %q", got)
+	}
+}
