@@ -41,6 +41,9 @@ func (s *Store) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 		lay, foreign, err = s.findLayout(ctx, sess, found.mailboxes)
 		return err
 	})
+	if err == nil && len(found.mailboxes) == 0 {
+		err = errNothing
+	}
 	if err != nil {
 		return nil, failed("list", "", err)
 	}
@@ -52,6 +55,12 @@ func (s *Store) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 	}
 	return s.adopt(lay, found.mailboxes, found.condstore), nil
 }
+
+// errNothing is no state that an account can be in: INBOX is always there (RFC
+// 9051, 5.1). Whoever took it for an empty account would call a backup of
+// nothing a success.
+var errNothing = &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindGuard, Err: errors.New("the server lists no mailbox at all, not even INBOX"),
+	Hint: "nothing was changed; check that it is the right account and that it is all there"}
 
 // found collects the answers to LIST and STATUS. Both come in any order.
 type found struct {
