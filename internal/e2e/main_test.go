@@ -88,7 +88,7 @@ func scratch(t testing.TB) string {
 // The password of every account but where a test is about passwords.
 const (
 	passwordVar = "POSTBAG_E2E_PASSWORD"
-	callLimit   = 2 * time.Minute // no call of the program may take longer
+	callLimit   = 10 * time.Minute // no call of the program may take longer
 )
 
 // account is what the program is told of: a server, and the Maildir beside it.
