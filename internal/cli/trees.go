@@ -151,6 +151,11 @@ func (s *session) openRecorded(a *config.Account, o maildir.Options, record tree
 	} else if o.RootID = known; known == "" {
 		o.RootID = record.root()
 	}
+	if o.RootID == "" && rootAt(record.Path) == "" {
+		if err := checkAlone(record.Path); err != nil {
+			return nil, err
+		}
+	}
 	store, err := maildir.Open(a.Maildir, o)
 	if err == nil {
 		return store, nil
@@ -172,6 +177,30 @@ func (s *session) openRecorded(a *config.Account, o maildir.Options, record tree
 	}
 	return nil, usageError("", "mount the one that was there; or go on with this one with --create",
 		"the Maildir %s is another one than at the last run", record.Path)
+}
+
+// checkAlone refuses a new tree within another one, or around one: the mailboxes
+// of the inner one would be taken for the outer one's.
+func checkAlone(path string) error {
+	const hint = "give each account a directory of its own, beside the others"
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if rootAt(dir) != "" {
+			return usageError("", hint, "the Maildir %s would lie in another one, %s", path, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil // whoever opens it will tell
+	}
+	for _, e := range entries {
+		if inner := filepath.Join(path, e.Name()); e.IsDir() && rootAt(inner) != "" {
+			return usageError("", hint, "the Maildir %s would lie around another one, %s", path, inner)
+		}
+	}
+	return nil
 }
 
 // openToRead opens a tree for a command that changes nothing.
