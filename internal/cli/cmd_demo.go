@@ -38,7 +38,19 @@ kept; without it a temporary directory is used and removed.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(s.demo(dir), done())
+			if err := errors.Join(s.demo(dir), done()); err != nil {
+				return err
+			}
+			s.out.result("")
+			if len(args) == 0 {
+				s.out.result("The server is gone, and so is the Maildir. \"postbag demo DIR\" keeps it.")
+				return nil
+			}
+			s.out.result("The server is gone, the Maildir stays. Look at it with")
+			for _, command := range []string{"postbag mailboxes " + dir, "postbag verify " + dir, "mutt -f " + filepath.Join(dir, "INBOX")} {
+				s.out.result("  %s", command)
+			}
+			return nil
 		}),
 	}
 }

@@ -163,7 +163,10 @@ func TestRecordPath(t *testing.T) {
 func TestDemoLeavesNoRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	w.mustRun(0, "demo", "here")
+	want := "Look at it with\n  postbag mailboxes DIR\n  postbag verify DIR\n  mutt -f DIR/INBOX\n"
+	if got, want := w.out("demo", "here"), strings.ReplaceAll(want, "DIR", filepath.Join(w.dir, "here")); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
+	}
 	if got := w.records(); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
