@@ -88,7 +88,7 @@ func (s *session) verify(o *options, a *config.Account, server bool, label strin
 	}
 	if err != nil {
 		code = s.out.fail(label, err)
-	} else if !s.out.quiet {
+	} else if !s.out.quiet || code != exitDone {
 		s.out.result("%s%s in %s, %s: %s, %s", labelled(label), count(result.Messages, "message"), count(result.Mailboxes, "mailbox"),
 			size(result.Bytes), verdict(result), elapsed(s.out.elapsed()))
 	}
@@ -199,12 +199,9 @@ func (s *session) checkRecorded(t *tree, patterns *config.Patterns) error {
 	return patterns.Check(list)
 }
 
-// finding writes one finding. It is a result: -q leaves it out, the exit code
-// tells.
+// finding writes one finding, also with -q: something is not as it should be.
 func (s *session) finding(label string, f sync.Finding) {
-	if !s.out.quiet {
-		s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
-	}
+	s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
 	event := findingEvent{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
 		UID: f.Ref.UID, Key: valid(f.Ref.Key), Reason: valid(f.Text)}
 	if !f.Message.Date.IsZero() {

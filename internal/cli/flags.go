@@ -41,7 +41,7 @@ func outputFlags() []cli.Flag {
 
 func quietFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: catOutput, Usage: "nothing but errors and warnings, and JSON where it is asked for"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: catOutput, Usage: "nothing but what is wrong, and JSON where it is asked for"},
 	}
 }
 
