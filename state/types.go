@@ -62,7 +62,8 @@ func Toward(s Side) Status { return ToA + Status(s) }
 //   - Both refs, no Gone: a pair.
 //   - Both refs, Gone on one side: the message went there and stays here; it is
 //     not copied again.
-//   - One ref: the other side never had it (filtered out, not allowed, refused).
+//   - One ref: the other side never had it (filtered out, not allowed, refused);
+//     or, with Gone on that side, it had it under a ref that is void by now.
 type Row struct {
 	ID      int64 // 0 until committed
 	Mailbox int64

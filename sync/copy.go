@@ -331,7 +331,7 @@ func (c *copier) alreadyThere(cp *Copy, msg mail.Message) bool {
 		}
 		c.pairs[there] = true
 		row := *there
-		row.Ref[c.from], row.Flags[c.from] = msg.Ref, msg.Flags
+		row.Ref[c.from], row.Flags[c.from], row.Gone[c.from] = msg.Ref, msg.Flags, 0
 		row.Size, row.Ident = msg.Size, msg.ID
 		// Flags start from what both share; the next look brings them together.
 		base := msg.Flags.Intersect(there.Flags[c.to])

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,7 +239,8 @@ func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) e
 		if row.Ref[o].IsZero() {
 			tx.Delete = append(tx.Delete, row.ID)
 		} else {
-			row.Ref[s], row.Gone[s] = mail.Ref{}, 0
+			// Gone unless its content is found again.
+			row.Ref[s], row.Gone[s] = mail.Ref{}, cmp.Or(row.Gone[s], thisRun)
 			tx.Rows = append(tx.Rows, row)
 		}
 		if len(tx.Rows)+len(tx.Delete) >= 2000 {

@@ -247,7 +247,7 @@ func (p *Plan) revive(s state.Side, ghost *state.Row, a *arrival) {
 		p.Forget = append(p.Forget, a.row.ID)
 	}
 	r := *ghost
-	r.Ref[s], r.Flags[s] = a.msg.Ref, a.msg.Flags
+	r.Ref[s], r.Flags[s], r.Gone[s] = a.msg.Ref, a.msg.Flags, 0
 	p.Records = append(p.Records, &r)
 }
 

@@ -168,7 +168,7 @@ func (v *verifier) local(ctx context.Context, rec *state.Mailbox, there bool) er
 	var rows []*state.Row
 	if err := v.Journal.Each(ctx, rec.ID, func(r *state.Row) error {
 		switch {
-		case r.Status != state.Here || r.Ref[state.A].IsZero():
+		case r.Status != state.Here || r.Ref[state.A].IsZero() && r.Gone[state.A] == 0:
 		case r.Alive(state.B):
 			rows = append(rows, r)
 		case r.Alive(state.A) && !r.Ref[state.B].IsZero():
@@ -238,7 +238,7 @@ func (v *verifier) localChunk(ctx context.Context, mb mail.Mailbox, rows []*stat
 func (v *verifier) extras(ctx context.Context, rec *state.Mailbox, mb mail.Mailbox) error {
 	paired := make(map[mail.Ref]bool)
 	if err := v.Journal.Each(ctx, rec.ID, func(r *state.Row) error {
-		if !r.Ref[state.A].IsZero() && !r.Ref[state.B].IsZero() {
+		if (!r.Ref[state.A].IsZero() || r.Gone[state.A] != 0) && !r.Ref[state.B].IsZero() {
 			paired[r.Ref[state.B]] = true
 		}
 		return nil
