@@ -334,7 +334,7 @@ func compareSums(t *testing.T, db *DB, w *world) {
 			c.Pending++
 		}
 		for _, side := range []Side{A, B} {
-			if r.Alone(side) {
+			if r.Alone(side) && r.Gone[side.Other()] == 0 {
 				c.Alone[side]++
 			}
 			if r.Gone[side] != 0 && r.Alive(side.Other()) {

@@ -155,7 +155,8 @@ func (db *DB) countSpan(ctx context.Context, from int64, counts map[int64]Counts
 	defer db.release()
 	const query = `SELECT mailbox,
 		sum(status = 0 AND live_a IS NOT NULL AND live_b IS NOT NULL),
-		sum(status = 0 AND live_a IS NOT NULL AND b IS NULL), sum(status = 0 AND live_b IS NOT NULL AND a IS NULL),
+		sum(status = 0 AND live_a IS NOT NULL AND b IS NULL AND gone_b = 0),
+		sum(status = 0 AND live_b IS NOT NULL AND a IS NULL AND gone_a = 0),
 		sum(gone_a <> 0 AND live_b IS NOT NULL), sum(gone_b <> 0 AND live_a IS NOT NULL),
 		sum(status <> 0), sum(iif(live_b IS NOT NULL AND size > 0, size, 0))
 		FROM message NOT INDEXED WHERE id > ? AND id <= ? GROUP BY mailbox`
