@@ -29,11 +29,9 @@ func (r *run) settle(ctx context.Context, boxes []*box) error {
 			tx.Mailboxes = append(tx.Mailboxes, b.rec)
 		}
 	}
-	changed := r.rep.progress() > 0 || len(tx.Mailboxes) > 0
-	if !changed {
-		return nil
-	}
-	if err := commit(ctx, r.Journal, &tx, true); err != nil {
+	// What lies in between needs no flush of its own: nothing was deleted that
+	// relies on it, and the last pass flushes it all.
+	if err := commit(ctx, r.Journal, &tx, len(r.dirty()) == 0); err != nil {
 		return err
 	}
 	for _, b := range boxes {
