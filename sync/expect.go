@@ -18,7 +18,7 @@ func (r *run) announce(boxes []*box) {
 	for _, b := range boxes {
 		for _, s := range []state.Side{state.A, state.B} {
 			if b.err == nil && r.Policy.May[s.Other()].New {
-				one := b.arrivals(s)
+				one := r.arrivals(b, s)
 				b.ahead.messages += one.messages
 				b.ahead.bytes += one.bytes
 				r.Progress.Expect(one.messages, one.bytes)
@@ -28,14 +28,15 @@ func (r *run) announce(boxes []*box) {
 }
 
 // arrivals is what is new on a side of a box.
-func (b *box) arrivals(s state.Side) ahead {
+func (r *run) arrivals(b *box, s state.Side) ahead {
 	d := &b.delta[s]
 	a := ahead{messages: len(d.New)}
 	for i := range d.New {
 		a.bytes += max(d.New[i].Size, 0)
 	}
-	info := b.info[s]
-	if all := windowed(d, info) - b.held[s]; all > a.messages && a.messages > 0 {
+	all := windowed(d, b.info[s])
+	if all > a.messages && a.messages > 0 {
+		all = max(all-r.held(b, s), a.messages)
 		a = ahead{all, a.bytes / int64(a.messages) * int64(all)}
 	}
 	return a

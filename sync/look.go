@@ -27,7 +27,6 @@ func (r *run) knownOf(b *box, s state.Side) mail.Known {
 // look asks the sides of a box what happened, and finds out enough about what is
 // new to tell what is one message.
 func (r *run) look(ctx context.Context, b *box, limit int) error {
-	r.count(b)
 	var open [2]mail.Mailbox
 	defer func() {
 		for _, mb := range open {
@@ -56,7 +55,7 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 			continue
 		}
 		if b.rec.Cursor[s] == "" && b.info[1-s] != nil {
-			b.trust = max(b.trust, b.adopting())
+			b.trust = max(b.trust, r.adopting(b))
 		}
 		if err := r.changes(ctx, b, s, mb, limit); err != nil {
 			return err
@@ -70,8 +69,8 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 
 // adopting is the trust for a mailbox that is listed from the beginning: one
 // that the state has never seen was filled by somebody else.
-func (b *box) adopting() Trust {
-	if b.held[0] > 0 || b.held[1] > 0 {
+func (r *run) adopting(b *box) Trust {
+	if r.held(b, state.A) > 0 || r.held(b, state.B) > 0 {
 		return TrustDate
 	}
 	return TrustID
@@ -89,7 +88,7 @@ func (r *run) checkValidity(ctx context.Context, b *box, s state.Side, validity 
 		}
 		return nil
 	}
-	if b.held[s] == 0 && b.rec.Cursor[s] == "" && b.rec.Validity[s] == "" {
+	if b.rec.Cursor[s] == "" && b.rec.Validity[s] == "" && r.held(b, s) == 0 {
 		// On record before any row is, or a crash would make the rows look void.
 		b.rec.Validity[s] = validity
 		return r.save(ctx, b)

@@ -157,9 +157,9 @@ type box struct {
 	poison  map[mail.Ref]int
 	left    int // messages that were listed, and then not delivered
 	again   bool
-	err     error // of this pass
-	counted bool  // held is known
-	held    [2]int
+	err     error  // of this pass
+	count   [2]int // see run.held
+	counted [2]bool
 	noted   MailboxReport // what the verbose were told of
 	ahead   ahead
 }
@@ -377,17 +377,14 @@ func (r *run) input(b *box) Input {
 	}
 }
 
-// count finds out what the state knew of each side of a box before this run
-// changed it. That takes time for large mailboxes, so those that nothing happens
-// in are not counted.
-func (r *run) count(b *box) {
-	if b.counted || b.rec.ID <= 0 {
-		return
+// held is how many messages the state knew of a side of a box when this was first
+// asked. Counting takes time in large mailboxes: it is done where it matters only.
+func (r *run) held(b *box, s state.Side) int {
+	if !b.counted[s] && b.rec.ID > 0 {
+		b.count[s] = r.Journal.Known(b.rec.ID, s).Count()
+		b.counted[s] = true
 	}
-	for s := range b.held {
-		b.held[s] = r.Journal.Known(b.rec.ID, state.Side(s)).Count()
-	}
-	b.counted = true
+	return b.count[s]
 }
 
 // losses is what the plans would delete, for the guard; nil when that is nothing.
@@ -398,13 +395,12 @@ func (r *run) losses(boxes []*box) []Loss {
 	}
 	var list []Loss
 	for _, b := range r.boxes {
-		r.count(b)
 		for s := range b.known.Removes {
 			n := 0
 			if slices.Contains(boxes, b) {
 				n = len(b.known.Removes[s])
 			}
-			list = append(list, Loss{Mailbox: b.name(), Side: state.Side(s), Delete: n, Held: b.held[s]})
+			list = append(list, Loss{Mailbox: b.name(), Side: state.Side(s), Delete: n, Held: r.held(b, state.Side(s))})
 		}
 	}
 	return list
