@@ -27,8 +27,9 @@ import (
 // quiet, did not see it; never quiet in five tries leaves the delta unsettled.
 //
 // Timestamps need rest to prove something (see fingerprint.go): a mailbox that
-// was changed within the last 20 ms is waited for once, at most 25 ms, before it
-// is read. On a file system with coarse timestamps such a delta has no Stamp.
+// was changed within the last 20 ms is given times of our own, or, open for reading
+// only, is waited for once, at most 25 ms, before it is read. On a file system with
+// coarse timestamps such a delta has no Stamp.
 
 const (
 	maxVouchWait = 25 * time.Millisecond
@@ -68,6 +69,9 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		m.issue(from.sum)
 		return mail.Delta{Cursor: since, Stamp: from.stamp}, nil
 	}
+	if fp, err = m.date(fp); err != nil {
+		return mail.Delta{}, err
+	}
 	if err := m.letSettle(ctx, fp, maxVouchWait); err != nil {
 		return mail.Delta{}, err
 	}
@@ -89,7 +93,7 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 
 // letSettle waits until the fingerprint proves something, if that is soon.
 func (m *mailbox) letSettle(ctx context.Context, fp fingerprint, most time.Duration) error {
-	wait := fp.settlesIn(m.store.opts.Now())
+	wait := m.settlesIn(fp)
 	if wait == 0 || wait > most {
 		return nil
 	}

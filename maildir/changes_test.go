@@ -466,6 +466,29 @@ func TestFingerprintSettles(t *testing.T) {
 	}
 }
 
+// A stamp is given right after our own writes, and whatever happens right after
+// that shows.
+func TestStampNeedsNoRest(t *testing.T) {
+	t.Parallel()
+	s := openNew(t, Options{})
+	m := selected(t, s, "INBOX")
+	known := rows{}
+	var cursor mail.Cursor
+	for i := range 100 {
+		for _, key := range deliver(t, m, outgoing{body: "a", flags: `\Seen`}, outgoing{body: "b"}) {
+			known[key] = mail.Flags{}
+		}
+		d := changes(t, m, cursor, known)
+		known.take(d)
+		d = changes(t, m, d.Cursor, known)
+		cursor = d.Cursor
+		put(t, "theirs", s.path, "INBOX", []string{"cur", "new"}[i%2], fmt.Sprintf("%d.theirs.host", i))
+		if list, err := s.List(t.Context()); err != nil || d.Stamp == "" || list[0].Stamp == d.Stamp {
+			t.Fatalf("round %d: List gives %+v, %v after a delivery, with the stamp %q before it", i, list, err, d.Stamp)
+		}
+	}
+}
+
 func TestCursorSurvives(t *testing.T) {
 	t.Parallel()
 	f := fingerprint{cur: fileStamp{1, 2, 3, 0}, words: fileStamp{4, 5, -6, 7}}

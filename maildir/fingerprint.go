@@ -121,6 +121,48 @@ func (f fingerprint) settlesIn(now time.Time) time.Duration {
 	return wait
 }
 
+// date gives cur/ and new/ the present time when they were changed a moment ago,
+// and answers with the fingerprint after that. The kernel stamps with the last tick
+// of its clock, we with what lies between two: so whatever happens next leaves
+// another time, and nobody has to wait for the tick to pass.
+func (m *mailbox) date(f fingerprint) (fingerprint, error) {
+	if !m.write || !f.local {
+		return f, nil
+	}
+	dated := false
+	for where, one := range []fingerprint{inCur: {cur: f.cur, local: true}, inNew: {new: f.new, local: true}} {
+		if m.settlesIn(one) == 0 {
+			continue
+		}
+		now := m.store.opts.Now()
+		// It fails where the directory is another user's: then there is the wait.
+		if m.dir.SetTime(subdir(where).String(), now) == nil {
+			m.box.mu.Lock()
+			m.box.dated[where] = now.UnixNano()
+			m.box.mu.Unlock()
+			dated = true
+		}
+	}
+	if !dated {
+		return f, nil
+	}
+	return m.fingerprint()
+}
+
+// settlesIn is fingerprint.settlesIn where our own times prove what they are.
+func (m *mailbox) settlesIn(f fingerprint) time.Duration {
+	m.box.mu.Lock()
+	dated := m.box.dated
+	m.box.mu.Unlock()
+	if f.local && f.cur.mtime == dated[inCur] {
+		f.cur = fileStamp{}
+	}
+	if f.local && f.new.mtime == dated[inNew] {
+		f.new = fileStamp{}
+	}
+	return f.settlesIn(m.store.opts.Now())
+}
+
 // cursor is how far a mailbox has been looked at: the fingerprint of a quiet
 // scan, and the sum of its file names.
 type cursor struct {

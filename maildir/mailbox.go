@@ -25,7 +25,9 @@ type box struct {
 	// ownWords is the version of the keyword file that we wrote over the version
 	// ownWordsBase; letters that had a meaning before have it still.
 	ownWords, ownWordsBase fileStamp
-	swept                  bool // leftovers in tmp/ were removed
+	// dated are the times that we gave cur/ and new/, in nanoseconds since 1970.
+	dated [2]int64
+	swept bool // leftovers in tmp/ were removed
 }
 
 type issue struct {

@@ -31,7 +31,7 @@ func (m *mailbox) pass(ctx context.Context, fn func(where subdir, name []byte, k
 	if p.before, err = m.fingerprint(); err != nil {
 		return p, err
 	}
-	settled := p.before.settlesIn(m.store.opts.Now()) == 0
+	settled := m.settlesIn(p.before) == 0
 	for _, where := range []subdir{inNew, inCur} {
 		err := m.readSub(ctx, where, func(name []byte, keyLen int) error {
 			p.sum.add(where, name)
