@@ -308,10 +308,7 @@ func TestSetAside(t *testing.T) {
 			t.Errorf("try %d: %v, %v", i, done, err)
 		}
 	}
-	var names []string
-	for _, n := range files(t, s.StateDir(), "damaged", "INBOX") {
-		names = append(names, n)
-	}
+	names := files(t, s.StateDir(), "damaged", "INBOX")
 	if len(names) != 2 || len(contents(t, m)) != 0 {
 		t.Errorf("damaged holds %q", names)
 	}

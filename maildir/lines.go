@@ -2,7 +2,6 @@ package maildir
 
 import (
 	"bytes"
-	"errors"
 	"io"
 )
 
@@ -109,24 +108,6 @@ func (s *stored) wireSize(raw bool) int64 {
 		return s.size
 	}
 	return s.size + s.lf
-}
-
-// lookAt reads all of a file.
-func lookAt(r io.Reader, buf []byte) (s stored, err error) {
-	last := byte(0)
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			s.look(buf[:n], last)
-			last = buf[n-1]
-		}
-		if errors.Is(err, io.EOF) {
-			return s, nil
-		}
-		if err != nil {
-			return s, err
-		}
-	}
 }
 
 // wireReader gives the wire form of a file without CRLF.

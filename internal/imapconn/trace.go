@@ -58,9 +58,6 @@ func (t *trace) redactLocked(text string) string {
 	return text
 }
 
-// on reports whether anybody reads the log.
-func (t *trace) on() bool { return t.w != nil }
-
 // line logs one line of one direction ("C" or "S").
 func (t *trace) line(direction string, line []byte) {
 	if t.w == nil {
