@@ -104,6 +104,7 @@ func (r *run) changes(ctx context.Context, b *box, s state.Side, mb mail.Mailbox
 	if err != nil {
 		return err
 	}
+	b.heard[s] = !d.Empty()
 	if len(d.New) > 0 && known.Count() > 0 {
 		have := make(map[mail.Ref]bool)
 		from, to := d.New[0].Ref, d.New[len(d.New)-1].Ref

@@ -124,10 +124,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 // run is one run in progress.
 type run struct {
 	Options
-	store [2]mail.Store
-	rep   reporter
-	boxes []*box
-	share int // of Window, for a mailbox of this pass
+	store  [2]mail.Store
+	rep    reporter
+	boxes  []*box
+	damage int // bad entries of the journal that are dealt with
+	share  int // of Window, for a mailbox of this pass
 	// renames are those done in this run.
 	renames []renamed
 }
@@ -140,6 +141,7 @@ type box struct {
 	look  [2]bool // sides to be looked at in the next pass
 	wrote [2]bool // sides changed in this pass
 	delta [2]mail.Delta
+	heard [2]bool      // the store told of something, be it known
 	rows  []*state.Row // that the deltas name
 	retry []*state.Row // rows of one side to be copied now
 	alone [2][]*state.Row
@@ -218,6 +220,9 @@ func (r *run) run(ctx context.Context) error {
 func (r *run) passes(ctx context.Context) error {
 	failures := 0
 	for pass := 0; pass < maxPasses; pass++ {
+		if _, err := r.distrust(ctx); err != nil {
+			return err
+		}
 		todo := r.dirty()
 		if len(todo) == 0 {
 			return nil
@@ -287,12 +292,15 @@ func (r *run) dirty() []*box {
 func (r *run) pass(ctx context.Context, boxes []*box) error {
 	for _, b := range boxes {
 		b.err, b.again, b.left, b.wrote = nil, false, 0, [2]bool{}
-		b.delta = [2]mail.Delta{}
+		b.delta, b.heard = [2]mail.Delta{}, [2]bool{}
 		b.rows, b.alone, b.known, b.learned = nil, [2][]*state.Row{}, Plan{}, nil
 	}
 	limit := max(1000, min(r.Window, maxListed/len(boxes)))
 	r.share = min(r.Window, max(1000, r.Window/min(r.Workers, len(boxes))))
 	if err := r.each(ctx, boxes, func(ctx context.Context, b *box) error { return r.look(ctx, b, limit) }); err != nil {
+		return err
+	}
+	if again, err := r.distrust(ctx); again || err != nil {
 		return err
 	}
 	if err := r.moves(ctx, boxes); err != nil {
