@@ -29,7 +29,7 @@ func TestDelivery(t *testing.T) {
 	if got, want := files(t, box, "new"), []string{keys[0]}; !slices.Equal(got, want) {
 		t.Errorf("new/ holds %q, want %q", got, want)
 	}
-	want := []string{keys[1] + ":2,FS", keys[2] + ":2,PSab", keys[3] + ":2,b"}
+	want := []string{keys[1] + ":2,FS", keys[2] + ":2,PSabc", keys[3] + ":2,b"}
 	slices.Sort(want)
 	if got := files(t, box, "cur"); !slices.Equal(got, want) {
 		t.Errorf("cur/ holds %q, want %q", got, want)
@@ -37,7 +37,7 @@ func TestDelivery(t *testing.T) {
 	if got := files(t, box, "tmp"); len(got) > 0 {
 		t.Errorf("tmp/ holds %q", got)
 	}
-	if got, err := os.ReadFile(filepath.Join(box, keywordFile)); string(got) != "0 $Junk\n1 Work\n" {
+	if got, err := os.ReadFile(filepath.Join(box, keywordFile)); string(got) != "0 $Junk\n1 Work\n2 $Forwarded\n" {
 		t.Errorf("keywords file %q, %v", got, err)
 	}
 	d := changes(t, m, "", rows{})

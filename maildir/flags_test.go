@@ -34,7 +34,7 @@ func TestSetFlagsKeepsWhatItDoesNotKnow(t *testing.T) {
 		{"cur", "g;2,S", `\Draft`, ``, "cur", "g;2,DS", `\Draft \Seen`},
 		{"cur", "h!2,S", ``, `\Seen`, "cur", "h!2,", ``},
 		{"cur", "i,U=4:2,S,w=5", `\Deleted`, ``, "cur", "i,U=4:2,ST,w=5", `\Deleted \Seen`},
-		{"cur", "j:2,Sa", `$Forwarded`, `Known`, "cur", "j:2,PS", `\Seen $Forwarded`},
+		{"cur", "j:2,Sa", `$Forwarded`, `Known`, "cur", "j:2,PSb", `\Seen $Forwarded`},
 		{"cur", "k:2,P", ``, `$forwarded`, "cur", "k:2,", ``},
 		{"cur", "l:2,FS", `\Seen`, `\Draft`, "cur", "l:2,FS", `\Flagged \Seen`},
 		{"cur", "unsorted:2,SF", `\Seen`, ``, "cur", "unsorted:2,SF", `\Flagged \Seen`},

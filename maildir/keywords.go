@@ -153,15 +153,19 @@ func (t *keywordTable) format() []byte {
 // one.
 func (t *keywordTable) promise(words []string) []string {
 	var out []string
-	for _, w := range words {
+	for _, w := range passedLast(words) {
 		if !mail.ValidKeyword(w) {
 			continue
 		}
-		if strings.EqualFold(w, forwarded) || len(t.letters(w)) > 0 || t.reservedFor(w) != 0 {
+		if len(t.letters(w)) > 0 || t.reservedFor(w) != 0 {
 			out = append(out, w)
 			continue
 		}
-		if c := t.free(); c != 0 {
+		c := t.free()
+		if c == 0 && strings.EqualFold(w, forwarded) { // it has P
+			out = append(out, w)
+		}
+		if c != 0 {
 			if t.reserved == nil {
 				t.reserved = map[string]byte{}
 			}
@@ -174,11 +178,28 @@ func (t *keywordTable) promise(words []string) []string {
 
 func (t *keywordTable) reservedFor(word string) byte { return t.reserved[strings.ToLower(word)] }
 
-// wanting are the words that have no letter in the file yet.
+// wanting are the words that have no letter in the file yet. What P stands for
+// wants one as well, as long as there are some: Dovecot does not know P.
 func (t *keywordTable) wanting(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(w string) bool {
-		return strings.EqualFold(w, forwarded) || len(t.letters(w)) > 0 || !mail.ValidKeyword(w)
+	return slices.DeleteFunc(passedLast(words), func(w string) bool {
+		return len(t.letters(w)) > 0 || !mail.ValidKeyword(w) ||
+			strings.EqualFold(w, forwarded) && t.reservedFor(w) == 0 && t.free() == 0
 	})
+}
+
+// passedLast is words with the one that can do without a letter at the end.
+func passedLast(words []string) []string {
+	out := slices.Clone(words)
+	slices.SortStableFunc(out, func(a, b string) int {
+		switch {
+		case strings.EqualFold(a, forwarded):
+			return 1
+		case strings.EqualFold(b, forwarded):
+			return -1
+		}
+		return 0
+	})
+	return out
 }
 
 // assign gives words letters in the file, durably, as far as there are letters.

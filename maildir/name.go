@@ -21,7 +21,8 @@ import (
 //   - Fields after a comma in the key (",S=123", ",W=130", ",U=5") are part of
 //     the key: other tools put them there and rely on them.
 
-// forwarded is the keyword that the letter P stands for.
+// forwarded is the keyword that the letter P stands for. Dovecot shows it only
+// under a letter of its own, other readers only as P: it is written as both.
 const forwarded = "$Forwarded"
 
 // systemLetters are the letters of the info part, in ASCII order.

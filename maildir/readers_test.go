@@ -108,7 +108,7 @@ func TestDovecotReadsTheTree(t *testing.T) {
 		{"INBOX", "INBOX", ``},
 		{"Work/Projects", "Work.Projects", `\Seen`},
 		{"Entw\u00fcrfe & mehr", "Entw\u00fcrfe & mehr", `\Draft $Label1 Custom`},
-		{"日本語/台北", "日本語.台北", `\Seen \Answered \Flagged \Deleted Custom`},
+		{"日本語/台北", "日本語.台北", `\Seen \Answered \Flagged \Deleted Custom $Forwarded`},
 		{"a.b", "a%2Eb", `\Flagged`},
 		{"~tilde/100%", "%7Etilde.100%", ``},
 		{"cur/new", "%63ur.%6Eew", `Custom`},
