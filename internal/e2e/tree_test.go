@@ -31,11 +31,12 @@ type stored struct {
 func readTree(t testing.TB, root string, keep bool) map[string][]stored {
 	t.Helper()
 	tree := map[string][]stored{}
+	own := ownDir(root)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root {
+		if path == own {
 			return filepath.SkipDir
 		}
 		if !d.IsDir() || d.Name() != "cur" {
@@ -187,7 +188,16 @@ func (a *account) sameIn(t testing.TB, server imaptest.Dump) (extra []string) {
 }
 
 // statePath is where the state of a tree is.
-func (a *account) statePath() string { return filepath.Join(a.dir, ".postbag", "state.db") }
+func (a *account) statePath() string { return filepath.Join(ownDir(a.dir), "state.db") }
+
+// ownDir is the program's own directory in a tree.
+func ownDir(root string) string {
+	own := filepath.Join(root, ".postbag")
+	if _, err := os.Stat(own); err != nil {
+		return filepath.Join(root, "postbag") // in the layout of Maildir++
+	}
+	return own
+}
 
 // snapshot is everything below a directory: mode, size, time and content of each
 // file, mode and time of each directory. Of the lock file it says only that it is
@@ -204,7 +214,7 @@ func snapshot(t testing.TB, root string) string {
 			return err
 		}
 		if strings.HasSuffix(rel, ".lock") {
-			lines = append(lines, rel)
+			lines = append(lines, fmt.Sprintf("%q", rel))
 			return nil
 		}
 		info, err := d.Info()
