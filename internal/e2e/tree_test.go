@@ -193,7 +193,7 @@ func (a *account) statePath() string { return filepath.Join(ownDir(a.dir), "stat
 // ownDir is the program's own directory in a tree.
 func ownDir(root string) string {
 	own := filepath.Join(root, ".postbag")
-	if _, err := os.Stat(own); err != nil {
+	if _, err := os.Stat(filepath.Join(own, "root")); err != nil {
 		return filepath.Join(root, "postbag") // in the layout of Maildir++
 	}
 	return own
