@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +20,8 @@ import (
 // Delivery, and what a crash leaves after each step:
 //
 //	Add      tmp/KEY written, its length checked, its time set: an orphan in tmp/.
-//	Prepare  all of it durable: files in tmp/ that Recover can finish.
+//	Prepare  the letters of keywords on the disk, all at once, then all of the
+//	         batch: files in tmp/ that Recover can finish.
 //	Commit   renamed into new/ or cur/, never over another file, then the
 //	         directories made durable: each message is in tmp/ or delivered.
 //
@@ -37,6 +40,7 @@ type batch struct {
 
 	mu    sync.Mutex
 	files map[string]bool // keys in tmp/ that are not delivered
+	words map[string]bool // keywords of the batch, which need letters
 	err   error           // set when a flush failed: nothing may be committed
 	over  bool
 	ready map[string]bool // keys that are durable
@@ -64,7 +68,7 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	m.store.mu.Lock()
 	flush := !m.store.slowSync && canFlush(tmp)
 	m.store.mu.Unlock()
-	return &batch{m: m, tmp: tmp, flush: flush, files: map[string]bool{}, ready: map[string]bool{}}, nil
+	return &batch{m: m, tmp: tmp, flush: flush, files: map[string]bool{}, words: map[string]bool{}, ready: map[string]bool{}}, nil
 }
 
 // canFlush reports whether a directory lies on a file system that Flush serves.
@@ -106,9 +110,6 @@ func (b *batch) add(ctx context.Context, msg mail.Message, body io.Reader) (mail
 	if err := ctx.Err(); err != nil {
 		return mail.Pending{}, err
 	}
-	if err := b.m.assign(ctx, msg.Flags.Keywords.Words()); err != nil {
-		return mail.Pending{}, err
-	}
 	key, f, err := b.create()
 	if err != nil {
 		return mail.Pending{}, err
@@ -130,6 +131,7 @@ func (b *batch) add(ctx context.Context, msg mail.Message, body io.Reader) (mail
 		b.drop(key)
 		return mail.Pending{}, firstMailError(err)
 	}
+	b.keep(msg.Flags.Keywords.Words())
 	msg.Ref = mail.Ref{Key: key}
 	msg.Size = size
 	return mail.Pending{Ref: msg.Ref, Message: msg}, nil
@@ -205,6 +207,15 @@ func lengthError(got, want int64) error {
 	return fmt.Errorf("the message ended after %d of %d octets", got, want)
 }
 
+// keep remembers keywords until Prepare.
+func (b *batch) keep(words []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range words {
+		b.words[w] = true
+	}
+}
+
 func (b *batch) rename(from, to string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -254,6 +265,9 @@ func (b *batch) Prepare(ctx context.Context) error {
 		keys = append(keys, key)
 	}
 	err := ctx.Err()
+	if err == nil && len(keys) > 0 {
+		err = b.m.assign(ctx, slices.Sorted(maps.Keys(b.words)))
+	}
 	if err == nil && len(keys) > 0 && !syncBeforeClose {
 		if b.flush {
 			err = b.flushAll()
@@ -367,16 +381,16 @@ func (m *mailbox) target(key string, flags mail.Flags, words *keywordTable) loca
 	return location{inCur, fileName{key: key}.withLetters(letters, m.store.infoSep)}
 }
 
-// syncSubs makes renames in cur/ and new/ durable.
+// syncSubs makes renames in cur/ and new/ durable, side by side: most file systems
+// then write both at once.
 func (m *mailbox) syncSubs(touched [2]bool) error {
+	var g errgroup.Group
 	for where, d := range m.sub {
 		if touched[where] && d != nil {
-			if err := d.Sync(); err != nil {
-				return err
-			}
+			g.Go(d.Sync)
 		}
 	}
-	return nil
+	return g.Wait()
 }
 
 // Abort removes what was not committed.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"postbag/internal/mail"
 )
@@ -45,7 +46,11 @@ func (s *scene) note(n note) {
 
 func (s *scene) open(t testing.TB, f *memFS, create bool) *Store {
 	t.Helper()
-	store, err := Open("/mail", Options{FS: f, Create: create})
+	now := time.Now
+	if !create { // the next run comes when a lock that was left is out of date
+		now = func() time.Time { return time.Now().Add(2 * staleLock) }
+	}
+	store, err := Open("/mail", Options{FS: f, Create: create, Now: now})
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}

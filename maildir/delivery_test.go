@@ -194,7 +194,7 @@ func TestRecover(t *testing.T) {
 	var pending []mail.Pending
 	bodies := []string{"in tmp\r\n", "delivered\n", "damaged\r\n", "gone\r\n", "no digest\r\n", "short\r\n", "seen\r\r\n"}
 	for i, body := range bodies {
-		msg := outgoing{body: body, flags: []string{"", "", "", "", "", "", `\Seen`}[i]}.message()
+		msg := outgoing{body: body, flags: []string{"", "", "", "", "", "", `\Seen Word`}[i]}.message()
 		p, err := b.Add(t.Context(), msg, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -219,6 +219,11 @@ func TestRecover(t *testing.T) {
 	for i, want := range []bool{true, true, false, false, false, false, true} {
 		if got := !landed[i].Ref.IsZero(); got != want || landed[i].Err != nil {
 			t.Errorf("%q: landed %+v, want %v", bodies[i], landed[i], want)
+		}
+	}
+	for _, n := range changes(t, m, "", rows{}).New {
+		if want := `\Seen Word`; n.Ref == pending[6].Ref && n.Flags.String() != want {
+			t.Errorf("%q has the flags %q, want %q", bodies[6], n.Flags, want)
 		}
 	}
 	got := contents(t, m)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"postbag/internal/mail"
@@ -27,15 +29,22 @@ func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, _ mail.Kn
 }
 
 func (m *mailbox) recover(ctx context.Context, pending []mail.Pending) ([]mail.Landed, error) {
-	words, err := m.words()
-	if err != nil {
-		return nil, err
-	}
 	refs := make([]mail.Ref, len(pending))
 	keys := map[string]bool{}
+	keywords := map[string]bool{}
 	for i, p := range pending {
 		refs[i] = p.Ref
 		keys[p.Ref.Key] = true
+		for _, w := range p.Message.Flags.Keywords.Words() {
+			keywords[w] = true
+		}
+	}
+	if err := m.assign(ctx, slices.Sorted(maps.Keys(keywords))); err != nil {
+		return nil, err
+	}
+	words, err := m.words()
+	if err != nil {
+		return nil, err
 	}
 	f := m.finder()
 	if err := f.prepare(ctx, refs); err != nil {
