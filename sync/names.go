@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"postbag/internal/mail"
 	"postbag/state"
@@ -17,10 +19,12 @@ func (r *run) names(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := TreeInput{Policy: r.Policy, Records: records, Excluded: func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) }}
-	if in.Listed, err = r.list(ctx); err != nil {
+	in := TreeInput{Policy: r.Policy, Records: records}
+	var unknown func(string) bool
+	if in.Listed, unknown, err = r.list(ctx); err != nil {
 		return err
 	}
+	in.Excluded = func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) || unknown(name) }
 	if err := r.emptySide(in); err != nil {
 		return err
 	}
@@ -44,13 +48,15 @@ func (r *run) names(ctx context.Context) error {
 }
 
 // list lists both sides at once. Mailboxes that cannot be used are reported,
-// those that are not selected left out.
-func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, err error) {
+// those that are not selected left out. unknown tells the names of which a side
+// cannot say whether it has them: they are in neither listing.
+func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown func(string) bool, err error) {
 	type answer struct {
 		side  state.Side
 		infos []mail.MailboxInfo
 		err   error
 	}
+	var unusable [2][]string
 	answers := make(chan answer)
 	for s, store := range r.store {
 		go func() {
@@ -68,12 +74,40 @@ func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, err error
 			case !r.Match(info) || info.NoSelect:
 			case info.Err != nil:
 				r.rep.fail(info.Name, a.side, info.Err)
+				unusable[a.side] = append(unusable[a.side], info.Name)
 			default:
 				listed[a.side] = append(listed[a.side], info)
 			}
 		}
 	}
-	return listed, err
+	unknown = unknownNames(listed, unusable)
+	for s := range listed {
+		listed[s] = slices.DeleteFunc(listed[s], func(i mail.MailboxInfo) bool { return unknown(i.Name) })
+	}
+	return listed, unknown, err
+}
+
+// unknownNames is true of the names that a side lists and cannot use, and of
+// those below them that it does not list: a directory that cannot be read hides
+// what is in it.
+func unknownNames(listed [2][]mail.MailboxInfo, unusable [2][]string) func(string) bool {
+	var has [2]map[string]bool
+	for s := range has {
+		has[s] = make(map[string]bool, len(listed[s]))
+		for _, i := range listed[s] {
+			has[s][i.Name] = true
+		}
+	}
+	return func(name string) bool {
+		for s, bad := range unusable {
+			for _, b := range bad {
+				if name == b || strings.HasPrefix(name, b+"/") && !has[s][name] {
+					return true
+				}
+			}
+		}
+		return false
+	}
 }
 
 // emptySide refuses to go on when a side that held mailboxes lists none at all:

@@ -15,8 +15,8 @@ type TreeInput struct {
 	Policy  Policy
 	Records []*state.Mailbox
 	Listed  [2][]mail.MailboxInfo
-	// Excluded says that the run's selection leaves a name out: its absence from a
-	// listing then means nothing.
+	// Excluded says that the run leaves a name out, because it was not selected or
+	// because a side cannot tell: its absence from a listing then means nothing.
 	Excluded func(name string) bool
 	// NotRenamed are listed names that were looked into, and are no mailbox on
 	// record under a new name.
@@ -128,7 +128,7 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 func (t *tree) vanished(s state.Side, fits func(*state.Mailbox) bool) *state.Mailbox {
 	var found *state.Mailbox
 	for _, r := range t.in.Records {
-		if r.Name[s] == "" || r.Name[s] == "INBOX" || t.joins[r] != nil && t.joins[r].Info[s] != nil || t.listed(s, r.Name[s]) || !fits(r) {
+		if r.Name[s] == "" || r.Name[s] == "INBOX" || t.in.Excluded != nil && t.in.Excluded(r.Name[s]) || t.joins[r] != nil && t.joins[r].Info[s] != nil || t.listed(s, r.Name[s]) || !fits(r) {
 			continue
 		}
 		if found != nil {
