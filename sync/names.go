@@ -74,7 +74,9 @@ func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown f
 			case !r.Match(info) || info.NoSelect:
 			case info.Err != nil:
 				r.rep.fail(info.Name, a.side, info.Err)
-				unusable[a.side] = append(unusable[a.side], info.Name)
+				if mail.AsError(info.Err).Kind != mail.KindGone { // else the side is sure: it was lost, or never quite made
+					unusable[a.side] = append(unusable[a.side], info.Name)
+				}
 			default:
 				listed[a.side] = append(listed[a.side], info)
 			}
