@@ -361,12 +361,12 @@ func TestFailingSystemCalls(t *testing.T) {
 					if !long() && random.IntN(2) == 0 {
 						continue
 					}
-					for at := 1 + random.IntN(4); at < 200; at += 3 + at + random.IntN(at) {
+					for at := 1 + random.IntN(8); at < 200; at += 3 + at + random.IntN(at) {
 						codes[failAt(t, w, strace, f.call, fmt.Sprintf("error=%s:when=%d%s", name, at, []string{"", "+"}[random.IntN(2)]))]++
 						if n++; t.Failed() {
 							t.Fatalf("seed %d", seed)
 						}
-						if !long() && at > 10 {
+						if !long() {
 							break
 						}
 					}
@@ -389,7 +389,11 @@ func failAt(t *testing.T, w *killWorld, strace, name, how string) int {
 	case c.stderr == "":
 		t.Errorf("no word about it\n%s", c)
 	}
-	w.checkEnd(t, a)
+	if c.code != 0 {
+		w.checkKept(t, a)
+	} else {
+		w.checkEnd(t, a)
+	}
 	if t.Failed() {
 		t.Logf("%s %s: %s", name, how, c)
 	}
