@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,11 +163,13 @@ func TestKillAtEverySystemCall(t *testing.T) {
 		t.Run(map[bool]string{false: "changes", true: "first"}[fromScratch], func(t *testing.T) {
 			t.Parallel()
 			w := newKillWorld(t, fromScratch)
-			seed := uint64(time.Now().UnixNano())
-			next := sampled(rand.New(rand.NewPCG(seed, 1)))
+			random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+			next := sampled(random)
 			names := deathPoints
-			if !long() {
-				names = names[:changingCalls]
+			if !long() { // those that change something, and of them some
+				names = slices.Clone(names[:changingCalls])
+				random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+				names = names[:9]
 			}
 			points := 0
 			for _, name := range names {
@@ -178,7 +181,7 @@ func TestKillAtEverySystemCall(t *testing.T) {
 				}
 			}
 			t.Logf("killed at %d points", points)
-			if points < 20 {
+			if points < 8 {
 				t.Errorf("got %d points: strace does not do what it should", points)
 			}
 		})
