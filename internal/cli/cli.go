@@ -28,6 +28,7 @@ type session struct {
 // commands are all commands, in the order of the help.
 func commands(s *session) []*cli.Command {
 	return []*cli.Command{
+		syncCommand(s),
 		backupCommand(s),
 		verifyCommand(s),
 		statusCommand(s),

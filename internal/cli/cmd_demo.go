@@ -93,15 +93,16 @@ func (s *session) demo(dir string) error {
 	a := &config.Account{Server: address, Maildir: dir, AllowPlaintext: true, Password: auth.Source{Value: auth.NewSecret(password)}}
 	o := &options{unrecorded: true}
 	backup := fmt.Sprintf("postbag backup %s %s --allow-plaintext", address, dir)
+	run := func() int { return s.runPair(backupJob(a), o, a, "") }
 	steps := []struct {
 		say, command string
 		prepare      func() error
 		run          func() int
 	}{
-		{"The first backup copies everything.", backup, nil, func() int { return s.backup(o, a, "") }},
-		{"When nothing changed, the next one is over at once.", backup, nil, func() int { return s.backup(o, a, "") }},
+		{"The first backup copies everything.", backup, nil, run},
+		{"When nothing changed, the next one is over at once.", backup, nil, run},
 		{"On the server a message comes in, one is marked, and one is deleted. The backup keeps what was deleted.", backup,
-			func() error { return changeDemo(mailbox) }, func() int { return s.backup(o, a, "") }},
+			func() error { return changeDemo(mailbox) }, run},
 		{"Every message in the Maildir is compared with its digest, and with the server.", "postbag verify" + backup[len("postbag backup"):],
 			nil, func() int { return s.verify(o, a, true, "") }},
 		{"What is there, and what was done:", "postbag status " + dir, nil, func() int { return s.status(a, "") }},

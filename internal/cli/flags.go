@@ -68,6 +68,16 @@ func filterFlags() []cli.Flag {
 	}
 }
 
+// guardFlags are those of a command that may delete.
+func guardFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "dry-run", Category: catSafety, Usage: "tell what would be done, and do nothing"},
+		&cli.StringFlag{Name: "max-delete", Category: catSafety, Usage: "refuse to delete more than `N` messages (default: refuse what looks like an accident)"},
+		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
+		&cli.BoolFlag{Name: "force-deletes", Category: catSafety, Usage: "delete however much it is, this time"},
+	}
+}
+
 func serverFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "connections", Category: catServer, Usage: "use at most `N` connections (default 4, fewer where the provider wants it)"},
