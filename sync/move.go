@@ -10,9 +10,13 @@ import (
 
 // moves finds messages that one side moved between mailboxes, and moves them on
 // the other. They are taken out of the deltas. A crash between a move and its
-// record shows as the same move on both sides.
+// record shows as the same move on both sides; the intent, which the row keeps
+// from before the move, tells it from a like one that somebody else made.
 func (r *run) moves(ctx context.Context, boxes []*box) error {
 	if err := r.jointMoves(ctx, boxes); err != nil {
+		return err
+	}
+	if err := r.rekeyed(ctx, boxes); err != nil {
 		return err
 	}
 	for _, s := range []state.Side{state.A, state.B} {
@@ -32,124 +36,6 @@ func (r *run) moves(ctx context.Context, boxes []*box) error {
 		}
 	}
 	return nil
-}
-
-// jointMoves joins messages that both sides moved to the same mailbox; they keep
-// their base. Of those that went to different mailboxes, side B's follows side A's
-// where it may: the server's place wins in a sync.
-func (r *run) jointMoves(ctx context.Context, boxes []*box) error {
-	var lost []Lost
-	for _, b := range boxes {
-		if b.err != nil || len(b.delta[0].Gone) == 0 || len(b.delta[1].Gone) == 0 {
-			continue
-		}
-		gone := [2]map[mail.Ref]bool{refSet(b.delta[0].Gone), refSet(b.delta[1].Gone)}
-		for _, row := range b.rows {
-			if row.Status == state.Here && row.Alive(state.A) && row.Alive(state.B) && gone[0][row.Ref[0]] && gone[1][row.Ref[1]] {
-				lost = append(lost, Lost{row})
-			}
-		}
-	}
-	if len(lost) == 0 {
-		return nil
-	}
-	var found [2][]Found
-	for _, s := range []state.Side{state.A, state.B} {
-		var err error
-		if found[s], err = r.foundOn(ctx, boxes, s, lost); err != nil {
-			return err
-		}
-	}
-	var tx state.Tx
-	for _, m := range FindJointMoves(lost, found, false) {
-		r.join(boxes, m, m.Found[0].Msg.Ref, m.Found[1].Msg.Ref, &tx)
-	}
-	if !r.DryRun {
-		if err := commit(ctx, r.Journal, &tx, false); err != nil {
-			return err
-		}
-	}
-	if !r.Policy.May[state.B].Moves {
-		return nil
-	}
-	return r.followA(ctx, boxes, lost)
-}
-
-// followA moves, on side B, what both sides moved to different mailboxes.
-func (r *run) followA(ctx context.Context, boxes []*box, lost []Lost) error {
-	lost = slices.DeleteFunc(lost, func(l Lost) bool { return !goneStill(boxes, l.Row) })
-	if len(lost) == 0 {
-		return nil
-	}
-	var found [2][]Found
-	for _, s := range []state.Side{state.A, state.B} {
-		var err error
-		if found[s], err = r.foundOn(ctx, boxes, s, lost); err != nil {
-			return err
-		}
-	}
-	for _, m := range FindJointMoves(lost, found, true) {
-		from, to := findBox(boxes, m.Found[1].Mailbox), findBox(boxes, m.Found[0].Mailbox)
-		r.rep.problem(Problem{Mailbox: to.name(), Ref: m.Found[0].Msg.Ref, Date: m.Row.Date, Size: m.Row.Size, Warning: true,
-			Reason: "moved to different mailboxes on both sides: this one wins over " + from.name()})
-		if r.DryRun {
-			r.rep.count(to.name(), state.B, Counts{Moved: 1})
-			continue
-		}
-		if err := r.followOne(ctx, boxes, m, from, to); err != nil {
-			if from.err = err; mail.AsError(err).Scope != mail.ScopeMailbox {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (r *run) followOne(ctx context.Context, boxes []*box, m JointMove, from, to *box) error {
-	var open sides
-	defer open.close()
-	mb, err := r.openSide(ctx, from, &open, state.B)
-	if err != nil {
-		return err
-	}
-	w, err := writable(mb)
-	if err != nil {
-		return err
-	}
-	from.wrote[state.B], to.wrote[state.B] = true, true
-	moved, err := w.Move(ctx, []mail.Ref{m.Found[1].Msg.Ref}, to.rec.Name[state.B])
-	if err != nil || len(moved) != 1 || moved[0].To.IsZero() {
-		from.again, to.again = true, true
-		return err
-	}
-	var tx state.Tx
-	r.join(boxes, m, m.Found[0].Msg.Ref, moved[0].To, &tx)
-	r.rep.count(to.name(), state.B, Counts{Moved: 1})
-	return commit(context.WithoutCancel(ctx), r.Journal, &tx, false)
-}
-
-// goneStill reports whether a row's message is still listed as gone on side A: no
-// move has taken it out.
-func goneStill(boxes []*box, row *state.Row) bool {
-	return slices.Contains(findBox(boxes, row.Mailbox).delta[state.A].Gone, row.Ref[state.A])
-}
-
-// join gives a joint move its row in the mailbox that side A moved it to, and
-// takes it out of the deltas. Flags follow from the base that it had.
-func (r *run) join(boxes []*box, m JointMove, a, b mail.Ref, tx *state.Tx) {
-	from, to := findBox(boxes, m.Row.Mailbox), findBox(boxes, m.Found[0].Mailbox)
-	for s, f := range m.Found {
-		take(from, findBox(boxes, f.Mailbox), state.Side(s), Moved{Row: m.Row, To: f.Mailbox, Msg: f.Msg})
-	}
-	row := *m.Row
-	row.ID, row.Mailbox = 0, to.rec.ID
-	row.Ref = [2]mail.Ref{a, b}
-	tx.Delete = append(tx.Delete, m.Row.ID)
-	tx.Rows = append(tx.Rows, &row)
-	to.rows = append(to.rows, &row)
-	for s, f := range m.Found {
-		to.delta[s].Flags = append(to.delta[s].Flags, mail.FlagState{Ref: row.Ref[s], Flags: f.Msg.Flags})
-	}
 }
 
 // findBox is the box of a mailbox that is among boxes.
@@ -254,9 +140,7 @@ func (r *run) moveAll(ctx context.Context, boxes []*box, s state.Side, moves []M
 func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves []Moved) error {
 	o := s.Other()
 	if r.DryRun {
-		for _, m := range moves {
-			take(from, to, s, m)
-		}
+		takeMoved(from, to, s, moves)
 		r.rep.count(to.name(), o, Counts{Moved: len(moves)})
 		return nil
 	}
@@ -270,46 +154,97 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 	if err != nil {
 		return err
 	}
+	now := flagsNow(from, o)
 	byRef := make(map[mail.Ref]Moved, len(moves))
 	var refs []mail.Ref
+	var intents state.Tx
 	for _, m := range moves {
 		byRef[m.Row.Ref[o]] = m
 		refs = append(refs, m.Row.Ref[o])
+		m.Row.Mark = intent{s, m.To, m.Msg.Ref, now(m.Row)}.String()
+		intents.Rows = append(intents.Rows, m.Row)
+	}
+	if err := commit(ctx, r.Journal, &intents, false); err != nil {
+		return err
 	}
 	slices.SortFunc(refs, mail.Ref.Compare)
 	from.wrote[o], to.wrote[o] = true, true
 	moved, err := w.Move(ctx, refs, to.rec.Name[o])
 	var tx state.Tx
-	n := 0
+	var done []Moved
 	for _, mv := range moved {
 		m, ok := byRef[mv.From]
 		if !ok {
 			continue
 		}
-		take(from, to, s, m)
-		n++
+		delete(byRef, mv.From)
+		done = append(done, m)
+		tx.Delete = append(tx.Delete, m.Row.ID)
 		if mv.To.IsZero() { // it is there, nobody knows where: the next look pairs it
-			tx.Delete = append(tx.Delete, m.Row.ID)
 			to.again = true
 			continue
 		}
-		row := *m.Row
-		row.ID, row.Mailbox = 0, to.rec.ID
-		row.Ref[s], row.Ref[o] = m.Msg.Ref, mv.To
-		tx.Delete = append(tx.Delete, m.Row.ID)
-		tx.Rows = append(tx.Rows, &row)
-		to.rows = append(to.rows, &row)
+		row := movedRow(m, s, mv.To, now(m.Row))
+		tx.Rows = append(tx.Rows, row)
+		to.rows = append(to.rows, row)
 		to.delta[s].Flags = append(to.delta[s].Flags, mail.FlagState{Ref: m.Msg.Ref, Flags: m.Msg.Flags})
+		to.delta[o].Flags = append(to.delta[o].Flags, mail.FlagState{Ref: mv.To, Flags: now(m.Row)})
 	}
-	r.rep.count(to.name(), o, Counts{Moved: n})
+	for _, m := range byRef {
+		m.Row.Mark = ""
+		tx.Rows = append(tx.Rows, m.Row)
+	}
+	takeMoved(from, to, s, done)
+	r.rep.count(to.name(), o, Counts{Moved: len(done)})
 	if cerr := commit(context.WithoutCancel(ctx), r.Journal, &tx, false); cerr != nil {
 		return cerr
 	}
 	return err
 }
 
-// take takes a move out of the deltas.
-func take(from, to *box, s state.Side, m Moved) {
-	from.delta[s].Gone = slices.DeleteFunc(from.delta[s].Gone, func(ref mail.Ref) bool { return ref == m.Row.Ref[s] })
-	to.delta[s].New = slices.DeleteFunc(to.delta[s].New, func(n mail.Message) bool { return n.Ref == m.Msg.Ref })
+// movedRow is the row of a message that side s moved, and side o after it, where
+// it is to now. A client that cannot move copies, and marks what it leaves behind
+// as deleted: that mark does not follow the copy. As part of the base it is taken
+// away from the side that has it.
+func movedRow(m Moved, s state.Side, to mail.Ref, now mail.Flags) *state.Row {
+	o := s.Other()
+	row := *m.Row
+	row.ID, row.Mailbox, row.Mark = 0, m.To, ""
+	row.Ref[s], row.Ref[o] = m.Msg.Ref, to
+	if gone := now.System & mail.Deleted &^ m.Msg.Flags.System; gone != 0 {
+		row.Flags[s].System |= gone
+		row.Flags[o].System |= gone
+	}
+	return &row
+}
+
+// flagsNow gives the flags that side s of a box's row has now, as far as is known.
+func flagsNow(b *box, s state.Side) func(*state.Row) mail.Flags {
+	changed := make(map[mail.Ref]mail.Flags, len(b.delta[s].Flags))
+	for _, f := range b.delta[s].Flags {
+		changed[f.Ref] = f.Flags
+	}
+	return func(r *state.Row) mail.Flags {
+		if f, ok := changed[r.Ref[s]]; ok {
+			return f
+		}
+		return r.Flags[s]
+	}
+}
+
+// takeMoved takes moves of side s out of the deltas, and their rows out of the
+// mailbox that they left.
+func takeMoved(from, to *box, s state.Side, moves []Moved) {
+	rows := make(map[int64]bool, len(moves))
+	left := make(map[mail.Ref]bool, len(moves))
+	came := make(map[mail.Ref]bool, len(moves))
+	stale := make(map[mail.Ref]bool, len(moves))
+	for _, m := range moves {
+		rows[m.Row.ID], left[m.Row.Ref[s]], came[m.Msg.Ref], stale[m.Row.Ref[s.Other()]] = true, true, true, true
+	}
+	from.rows = slices.DeleteFunc(from.rows, func(r *state.Row) bool { return rows[r.ID] })
+	from.delta[s].Gone = slices.DeleteFunc(from.delta[s].Gone, func(ref mail.Ref) bool { return left[ref] })
+	to.delta[s].New = slices.DeleteFunc(to.delta[s].New, func(n mail.Message) bool { return came[n.Ref] })
+	o := s.Other()
+	from.delta[o].Flags = slices.DeleteFunc(from.delta[o].Flags, func(f mail.FlagState) bool { return stale[f.Ref] })
 }

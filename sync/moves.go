@@ -32,6 +32,17 @@ type Moved struct {
 // one identity are paired in the order of their rows and refs; which is which
 // does not matter then. No message is paired twice.
 func FindMoves(lost []Lost, found []Found) []Moved {
+	return findMoves(lost, found, []moveRule{byDigest, byObject, byMessageID}, func(r *state.Row, mailbox int64) bool { return r.Mailbox != mailbox })
+}
+
+// FindRekeyed pairs what is gone from a mailbox with what is new in the same one,
+// where nothing but the ref changed. Only what proves the content counts: two
+// copies of one mail may have all else in common.
+func FindRekeyed(lost []Lost, found []Found) []Moved {
+	return findMoves(lost, found, []moveRule{byDigest, byObject}, func(r *state.Row, mailbox int64) bool { return r.Mailbox == mailbox })
+}
+
+func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.Row, mailbox int64) bool) []Moved {
 	lost = slices.Clone(lost)
 	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Row.ID, b.Row.ID) })
 	found = slices.Clone(found)
@@ -40,7 +51,7 @@ func FindMoves(lost []Lost, found []Found) []Moved {
 	})
 	var moves []Moved
 	gone := make(map[*state.Row]bool)
-	for _, key := range []moveRule{byDigest, byObject, byMessageID} {
+	for _, key := range rules {
 		waiting := make(map[moveKey][]*state.Row)
 		for _, l := range lost {
 			if k, ok := key(rowMessage(l.Row, state.A)); ok && !gone[l.Row] {
@@ -52,7 +63,7 @@ func FindMoves(lost []Lost, found []Found) []Moved {
 			if !ok {
 				return false
 			}
-			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return r.Mailbox != f.Mailbox && sameContent(r.Ident, f.Msg.ID) })
+			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return fits(r, f.Mailbox) && sameContent(r.Ident, f.Msg.ID) })
 			if i < 0 {
 				return false
 			}
@@ -106,9 +117,16 @@ func FindJointMoves(lost []Lost, found [2][]Found, apart bool) []JointMove {
 	return moves
 }
 
-// kept counts what a row's finds have kept of it.
+// kept counts what a row's finds have kept of it. What its intent says, if it has
+// one, goes before all else.
 func kept(r *state.Row, found [2]Found) int {
 	n := 0
+	if i, ok := parseIntent(r.Mark); ok && found[i.moved].Mailbox == i.to && found[i.moved].Msg.Ref == i.ref {
+		n = 8
+		if found[1-i.moved].Msg.Flags.Equal(i.flags) {
+			n += 8
+		}
+	}
 	for s, f := range found {
 		if f.Msg.Ref.Key != "" && f.Msg.Ref.Key == r.Ref[s].Key {
 			n += 2
