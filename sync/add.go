@@ -37,8 +37,9 @@ func (r *run) openSide(ctx context.Context, b *box, o *sides, s state.Side) (mai
 }
 
 // add does everything in a box that takes nothing away: rows, copies, flags.
-// New messages come in windows; side B's windows are only written down until all
-// of it is listed, so that side A's messages can be compared with all of them.
+// New messages come in windows. Side B's are only written down until all of it is
+// listed, so that side A's can be compared with all of them; and they are not
+// copied to side A before all of that is listed, too.
 func (r *run) add(ctx context.Context, b *box) error {
 	var open sides
 	defer open.close()
@@ -48,8 +49,8 @@ func (r *run) add(ctx context.Context, b *box) error {
 		partial := b.delta[state.B].More
 		if partial {
 			in.Delta[state.A].New, in.Retry, in.Ghosts = nil, nil, [2][]*state.Row{}
-			in.Park[state.B] = true
 		}
+		in.Park[state.B] = partial || b.delta[state.A].More
 		fresh := PlanNew(in)
 		fresh.Records = append(fresh.Records, plan.Records...)
 		fresh.Flags = append(fresh.Flags, plan.Flags...)
@@ -60,9 +61,12 @@ func (r *run) add(ctx context.Context, b *box) error {
 		if err := r.apply(ctx, b, &fresh, &open); err != nil {
 			return err
 		}
-		b.waiting = append(b.waiting, fresh.Waiting...)
+		for _, row := range fresh.Waiting {
+			b.waiting[row.ID] = true
+		}
 		if !partial {
-			b.retry, b.ghost = nil, [2][]*state.Row{}
+			b.unline()
+			b.ghost = [2][]*state.Row{}
 		}
 		more, err := r.nextWindow(ctx, b, &open)
 		if err != nil {
@@ -150,6 +154,12 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 	records := append(slices.Clone(p.Records), b.learned...)
 	b.learned = nil
 	tx := state.Tx{Rows: newest(records), Delete: p.Forget}
+	for _, row := range tx.Rows {
+		if b.problems[row.ID] && row.Alive(state.A) && row.Alive(state.B) {
+			tx.Solved = append(tx.Solved, row.ID)
+			delete(b.problems, row.ID)
+		}
+	}
 	for _, row := range p.Waiting {
 		tx.Problems = append(tx.Problems, problemOf(quarantined{row, state.B, errWaiting}, state.Problem{}))
 	}

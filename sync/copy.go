@@ -410,9 +410,6 @@ func (c *copier) harvest() *state.Tx {
 	defer c.mu.Unlock()
 	tx := &state.Tx{Rows: c.here, Delete: c.deleted}
 	tx.Rows = append(tx.Rows, c.joined...)
-	for _, row := range c.joined {
-		c.b.joined[row.ID] = true
-	}
 	for _, row := range tx.Rows {
 		if c.b.problems[row.ID] {
 			tx.Solved = append(tx.Solved, row.ID)

@@ -186,8 +186,8 @@ func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
 		}
 		for _, row := range rows {
 			after = row.ID
-			if r.Filter.Pass(rowMessage(row, s)) && !slices.ContainsFunc(b.retry, func(o *state.Row) bool { return o.ID == row.ID }) {
-				b.retry = append(b.retry, row)
+			if r.Filter.Pass(rowMessage(row, s)) {
+				b.line(row)
 			}
 		}
 	}

@@ -132,8 +132,7 @@ func (r *run) emptySide(in TreeInput) error {
 
 // enter makes a box of a join. What fails here spoils this mailbox only.
 func (r *run) enter(ctx context.Context, j *Join) error {
-	b := &box{rec: j.Record, info: j.Info, problems: make(map[int64]bool), tries: make(map[int64]state.Problem), joined: make(map[int64]bool), poison: make(map[mail.Ref]int)}
-	b.saved = j.Saved
+	b := newBox(j)
 	for s := range j.Info {
 		side := state.Side(s)
 		if r.DryRun || !j.Create[s] {

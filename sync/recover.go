@@ -129,12 +129,9 @@ func (r *run) collectRetries(ctx context.Context) error {
 // are to be copied.
 func (r *run) lineUp(b *box, row *state.Row) {
 	b.problems[row.ID] = true
-	if slices.ContainsFunc(b.retry, func(o *state.Row) bool { return o.ID == row.ID }) {
-		return
-	}
 	for _, s := range []state.Side{state.A, state.B} {
 		if row.Alone(s) && r.Policy.May[s.Other()].New && b.info[0] != nil && b.info[1] != nil {
-			b.retry = append(b.retry, row)
+			b.line(row)
 		}
 	}
 }

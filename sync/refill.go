@@ -111,7 +111,7 @@ func (r *run) refillChunk(ctx context.Context, b *box, mb mail.Mailbox, rows []*
 		tx.Rows = append(tx.Rows, row)
 		tx.Problems = append(tx.Problems, problemOf(quarantined{row, state.B, &mail.Error{Kind: mail.KindIntegrity, Err: bad}}, state.Problem{}))
 		b.problems[row.ID] = true
-		b.retry = append(b.retry, row)
+		b.line(row)
 		b.look[state.B] = true
 	}
 	if r.DryRun {

@@ -143,7 +143,8 @@ type box struct {
 	delta [2]mail.Delta
 	heard [2]bool      // the store told of something, be it known
 	rows  []*state.Row // that the deltas name
-	retry []*state.Row // rows of one side to be copied now
+	retry []*state.Row // rows of one side to be copied now, see line
+	lined map[int64]bool
 	alone [2][]*state.Row
 	ghost [2][]*state.Row
 	known Plan // for messages with a row
@@ -151,8 +152,7 @@ type box struct {
 	learned  []*state.Row
 	problems map[int64]bool          // rows that the journal has a problem of
 	tries    map[int64]state.Problem // those problems, as the run began
-	waiting  []*state.Row            // rows of one side to be copied when the other is known
-	joined   map[int64]bool          // rows that were paired by a copy in this run
+	waiting  map[int64]bool          // rows of one side to be copied when the other is known
 	trust    Trust
 	// poison counts, in this run, how often a message ended the fetch that it was
 	// part of.
@@ -164,6 +164,12 @@ type box struct {
 	counted [2]bool
 	noted   MailboxReport // what the verbose were told of
 	ahead   ahead
+}
+
+// newBox makes a box of a join.
+func newBox(j *Join) *box {
+	return &box{rec: j.Record, saved: j.Saved, info: j.Info, lined: make(map[int64]bool), problems: make(map[int64]bool),
+		tries: make(map[int64]state.Problem), waiting: make(map[int64]bool), poison: make(map[mail.Ref]int)}
 }
 
 // Run brings A and B together and answers with what it did, also when it ends
@@ -269,7 +275,8 @@ func (r *run) judge(boxes []*box, failures int) (wait time.Duration, retry bool)
 		e := mail.AsError(b.err)
 		r.rep.fail(b.name(), state.A, b.err)
 		if !e.Temporary || failures+1 >= maxFailures || e.RetryAfter > longestWait || r.DryRun {
-			b.look, b.again, b.retry = [2]bool{}, false, nil
+			b.look, b.again = [2]bool{}, false
+			b.unline()
 			continue
 		}
 		b.look, retry = [2]bool{true, true}, true
@@ -412,6 +419,20 @@ func (r *run) losses(boxes []*box) []Loss {
 		}
 	}
 	return list
+}
+
+// line adds a row of one side to those that are to be copied now, once.
+func (b *box) line(row *state.Row) {
+	if !b.lined[row.ID] {
+		b.lined[row.ID] = true
+		b.retry = append(b.retry, row)
+	}
+}
+
+// unline empties that list.
+func (b *box) unline() {
+	b.retry = nil
+	clear(b.lined)
 }
 
 // loses reports whether the plan for known messages removes any.

@@ -23,7 +23,9 @@ func (r *run) settle(ctx context.Context, boxes []*box) error {
 			}
 		}
 		if b.err == nil {
-			r.unpark(b)
+			if err := r.unpark(ctx, b); err != nil {
+				return err
+			}
 		}
 		if *b.rec != b.saved {
 			tx.Mailboxes = append(tx.Mailboxes, b.rec)
@@ -51,17 +53,30 @@ func (b *box) unstamped(s int) bool {
 // other side is known; without it a crash would leave the message where it is.
 var errWaiting = &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindOther, Err: errors.New("it waits to be compared with the other side")}
 
-// unpark lines up, for the next pass, the messages that had to wait.
-func (r *run) unpark(b *box) {
+// unpark lines up, for the next pass, the messages that had to wait, and that
+// turned out to be no message of the other side.
+func (r *run) unpark(ctx context.Context, b *box) error {
 	if b.again || len(b.waiting) == 0 {
-		return
+		return nil
 	}
-	for _, row := range b.waiting {
-		if !b.joined[row.ID] {
-			b.retry = append(b.retry, row)
+	for _, s := range []state.Side{state.A, state.B} {
+		for after := int64(0); ; {
+			rows, err := r.Journal.AloneRows(ctx, b.rec.ID, s, after, 1000)
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				break
+			}
+			for _, row := range rows {
+				if after = row.ID; b.waiting[row.ID] {
+					b.line(row)
+				}
+			}
 		}
 	}
-	b.waiting = nil
+	clear(b.waiting)
+	return nil
 }
 
 // pretend counts what the plans would do.
