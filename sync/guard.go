@@ -34,6 +34,9 @@ type Loss struct {
 	Side    state.Side
 	Delete  int // messages to be deleted
 	Held    int // messages that the side held at the last run
+	// Whole says that the mailbox itself was deleted on the other side, and that
+	// the policy follows: its own bounds do not apply, the account's do.
+	Whole bool
 }
 
 // Guard refuses plans that look like an accident. It answers nil, or a
@@ -47,7 +50,7 @@ func Guard(losses []Loss, l Limits) error {
 	for _, x := range losses {
 		deleted[x.Side] += x.Delete
 		held[x.Side] += x.Held
-		if l.Max > 0 || x.Delete == 0 {
+		if l.Max > 0 || x.Delete == 0 || x.Whole {
 			continue
 		}
 		if x.Delete >= guardMessages && x.Delete*100 >= x.Held*guardPercent {

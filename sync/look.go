@@ -61,6 +61,11 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 			return err
 		}
 	}
+	if b.orphan {
+		if err := r.lookOrphan(ctx, b); err != nil {
+			return err
+		}
+	}
 	if err := r.touched(ctx, b); err != nil {
 		return err
 	}
@@ -79,7 +84,7 @@ func (r *run) adopting(b *box) Trust {
 // checkValidity voids the refs of a side when its validity changed.
 func (r *run) checkValidity(ctx context.Context, b *box, s state.Side, validity string) error {
 	if b.rec.Validity[s] == validity && validity != "" {
-		return nil
+		return r.comesBack(ctx, b, s)
 	}
 	if r.DryRun {
 		if b.rec.Validity[s] != "" {

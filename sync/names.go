@@ -44,7 +44,7 @@ func (r *run) names(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.vanished(ctx, in)
+	return r.vanished(ctx, in, joins)
 }
 
 // list lists both sides at once. Mailboxes that cannot be used are reported,
@@ -57,6 +57,7 @@ func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown f
 		err   error
 	}
 	var unusable [2][]string
+	r.broken = [2]map[string]bool{{}, {}}
 	answers := make(chan answer)
 	for s, store := range r.store {
 		go func() {
@@ -74,6 +75,7 @@ func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown f
 			case !r.Match(info) || info.NoSelect:
 			case info.Err != nil:
 				r.rep.fail(info.Name, a.side, info.Err)
+				r.broken[a.side][info.Name] = true
 				if mail.AsError(info.Err).Kind != mail.KindGone { // else the side is sure: it was lost, or never quite made
 					unusable[a.side] = append(unusable[a.side], info.Name)
 				}
@@ -138,6 +140,12 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 		if r.DryRun || !j.Create[s] {
 			continue
 		}
+		if j.Record.Validity[s] != "" { // on record before it is made, see void
+			b.rec.Gone[s] = cmp.Or(b.rec.Gone[s], thisRun)
+			if err := r.save(ctx, b); err != nil {
+				return err
+			}
+		}
 		err := r.store[s].Create(ctx, j.Record.Name[s], j.Record.Use)
 		if err != nil {
 			if e := mail.AsError(err); e.Scope == mail.ScopeAccount {
@@ -156,10 +164,13 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 		return nil
 	}
 	if b.info[0] == nil || b.info[1] == nil {
-		// The side that lacks it may not have it, or deleted it.
-		if !r.DryRun || !j.Create[0] && !j.Create[1] {
-			r.rep.skipped()
-			return nil
+		// The side that lacks it may not have it, or lost it.
+		if !j.Create[0] && !j.Create[1] {
+			lost := state.A
+			if b.info[0] != nil {
+				lost = state.B
+			}
+			return r.enterOrphan(ctx, b, lost)
 		}
 	}
 	r.boxes = append(r.boxes, b)
@@ -174,7 +185,6 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 		if info != nil && info.ObjectID != "" {
 			b.rec.ObjectID[s] = info.ObjectID
 		}
-		b.rec.Gone[s] = 0
 	}
 	if !fresh && *b.rec != b.saved || fresh {
 		if err := r.save(ctx, b); err != nil {
@@ -186,7 +196,7 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 	}
 	unchanged := !fresh && b.rec.Filter == r.Filter.Key()
 	for s, info := range b.info {
-		b.look[s] = info != nil && (info.Stamp == "" || info.Stamp != b.rec.Stamp[s] || fresh)
+		b.look[s] = info != nil && (info.Stamp == "" || info.Stamp != b.rec.Stamp[s] || fresh || b.rec.Gone[s] != 0)
 	}
 	if !unchanged {
 		b.look = [2]bool{b.info[0] != nil, b.info[1] != nil}
@@ -209,28 +219,17 @@ func (r *run) save(ctx context.Context, b *box) error {
 	return nil
 }
 
-// vanished writes down which mailboxes a side no longer has. Their messages stay
-// on the other side.
-func (r *run) vanished(ctx context.Context, in TreeInput) error {
+// vanished forgets the mailboxes that both sides have no more.
+func (r *run) vanished(ctx context.Context, in TreeInput, joins []Join) error {
 	if r.DryRun {
 		return nil
 	}
-	joined := make(map[int64]bool)
-	for _, b := range r.boxes {
-		joined[b.rec.ID] = true
-	}
-	var tx state.Tx
-	for _, s := range []state.Side{state.A, state.B} {
-		for _, rec := range Vanished(in, s) {
-			if joined[rec.ID] {
-				continue
-			}
-			rec.Gone[s] = thisRun
-			tx.Mailboxes = append(tx.Mailboxes, rec)
-			r.Progress.Note("%s: the mailbox is gone from %s; its messages are kept", rec.Name[s], r.store[s].Account())
+	for _, rec := range Vanished(in, joins) {
+		if err := r.forgetMailbox(ctx, rec); err != nil {
+			return err
 		}
 	}
-	return commit(ctx, r.Journal, &tx, false)
+	return nil
 }
 
 // voiding is the validity on record while the rows of a side lose their refs. No
@@ -241,10 +240,13 @@ var errVoid = errors.New("the mailbox was made anew")
 
 // void is called when a side's validity is not the one on record: every ref of
 // that side is void. The rows stay, without it, to be paired again by identity;
-// those that hold nothing else are forgotten. A crash in the middle leaves voiding
-// on record, and the next run does it again.
+// those that hold nothing else are forgotten. What is not found again counts as
+// gone there; but where both sides may have new messages, and the mailbox was not
+// lost before, as new on the other side: nobody saw it go. A crash in the middle
+// leaves voiding on record, and the next run does it again.
 func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) error {
 	o := s.Other()
+	union := b.rec.Gone[s] == 0 && r.Policy.May[s].New && r.Policy.May[o].New
 	if b.rec.Validity[s] != "" && b.rec.Validity[s] != voiding {
 		r.Progress.Note("%s: %s numbers its messages anew; matching them by content", b.name(), r.store[s].Account())
 	}
@@ -271,10 +273,16 @@ func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) e
 		if row.Status != state.Here {
 			return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindProtocol, Mailbox: b.name(), Err: errVoid, Temporary: true}
 		}
-		if row.Ref[o].IsZero() {
+		switch {
+		case row.Ref[o].IsZero():
 			tx.Delete = append(tx.Delete, row.ID)
-		} else {
-			// Gone unless its content is found again.
+		case union && row.Alive(o) && row.Gone[s] == 0 && r.Filter.Pass(rowMessage(row, o)):
+			row.Ref[s], row.Flags[s] = mail.Ref{}, mail.Flags{}
+			tx.Rows = append(tx.Rows, row)
+			tx.Problems = append(tx.Problems, problemOf(quarantined{row, s, errWaiting}, state.Problem{}))
+			b.problems[row.ID] = true
+			b.line(row)
+		default:
 			row.Ref[s], row.Gone[s] = mail.Ref{}, cmp.Or(row.Gone[s], thisRun)
 			tx.Rows = append(tx.Rows, row)
 		}
@@ -287,8 +295,8 @@ func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) e
 	if err := flush(); err != nil {
 		return err
 	}
-	b.rec.Validity[s] = validity
-	b.look[s] = true
+	b.rec.Validity[s], b.rec.Gone[s] = validity, 0
+	b.look[s], b.counted[s] = true, false
 	return r.save(ctx, b)
 }
 

@@ -296,25 +296,31 @@ func TestFindMoves(t *testing.T) {
 func TestGuardBounds(t *testing.T) {
 	t.Parallel()
 	big := Loss{Mailbox: "other", Held: 100000}
+	loss := func(mailbox string, side state.Side, n, held int) Loss {
+		return Loss{Mailbox: mailbox, Side: side, Delete: n, Held: held}
+	}
 	tests := []struct {
 		name   string
 		losses []Loss
 		limits Limits
 		stop   bool
 	}{
-		{"nothing", []Loss{{"x", 0, 0, 100}}, Limits{}, false},
-		{"19 of 95: 20 %, too few", []Loss{{"x", 0, 19, 95}, big}, Limits{}, false},
-		{"20 of 100: 20 %", []Loss{{"x", 0, 20, 100}, big}, Limits{}, true},
-		{"20 of 105: 19 %", []Loss{{"x", 0, 20, 105}, big}, Limits{}, false},
-		{"21 of 100", []Loss{{"x", 1, 21, 100}, big}, Limits{}, true},
-		{"all 4 of 4", []Loss{{"x", 0, 4, 4}, big}, Limits{}, false},
-		{"all 5 of 5", []Loss{{"x", 0, 5, 5}, big}, Limits{}, true},
-		{"account: 20 of 199", []Loss{{"x", 0, 10, 100}, {"y", 0, 10, 99}}, Limits{}, true},
-		{"account: 20 of 200", []Loss{{"x", 0, 10, 100}, {"y", 0, 10, 100}}, Limits{}, false},
-		{"account, two sides apart", []Loss{{"x", 0, 10, 60}, {"y", 1, 10, 60}}, Limits{}, false},
-		{"max", []Loss{{"x", 0, 5, 5}}, Limits{Max: 5}, false},
-		{"over max", []Loss{{"x", 0, 3, 500}, {"y", 0, 3, 500}}, Limits{Max: 5}, true},
-		{"off", []Loss{{"x", 0, 100, 100}}, Limits{Off: true}, false},
+		{"nothing", []Loss{loss("x", 0, 0, 100)}, Limits{}, false},
+		{"19 of 95: 20 %, too few", []Loss{loss("x", 0, 19, 95), big}, Limits{}, false},
+		{"20 of 100: 20 %", []Loss{loss("x", 0, 20, 100), big}, Limits{}, true},
+		{"20 of 105: 19 %", []Loss{loss("x", 0, 20, 105), big}, Limits{}, false},
+		{"21 of 100", []Loss{loss("x", 1, 21, 100), big}, Limits{}, true},
+		{"all 4 of 4", []Loss{loss("x", 0, 4, 4), big}, Limits{}, false},
+		{"all 5 of 5", []Loss{loss("x", 0, 5, 5), big}, Limits{}, true},
+		{"account: 20 of 199", []Loss{loss("x", 0, 10, 100), loss("y", 0, 10, 99)}, Limits{}, true},
+		{"account: 20 of 200", []Loss{loss("x", 0, 10, 100), loss("y", 0, 10, 100)}, Limits{}, false},
+		{"account, two sides apart", []Loss{loss("x", 0, 10, 60), loss("y", 1, 10, 60)}, Limits{}, false},
+		{"max", []Loss{loss("x", 0, 5, 5)}, Limits{Max: 5}, false},
+		{"over max", []Loss{loss("x", 0, 3, 500), loss("y", 0, 3, 500)}, Limits{Max: 5}, true},
+		{"a whole mailbox", []Loss{{Mailbox: "x", Delete: 30, Held: 30, Whole: true}, big}, Limits{}, false},
+		{"a whole mailbox, most of the account", []Loss{{Mailbox: "x", Delete: 30, Held: 30, Whole: true}, loss("y", 0, 0, 100)}, Limits{}, true},
+		{"a whole mailbox, over max", []Loss{{Mailbox: "x", Delete: 6, Held: 6, Whole: true}, big}, Limits{Max: 5}, true},
+		{"off", []Loss{loss("x", 0, 100, 100)}, Limits{Off: true}, false},
 	}
 	for _, tt := range tests {
 		err := Guard(tt.losses, tt.limits)

@@ -80,6 +80,9 @@ func (r *run) recoverBox(ctx context.Context, rows []*state.Row) error {
 }
 
 func (r *run) askRecover(ctx context.Context, b *box, to state.Side, rows []*state.Row) ([]mail.Landed, error) {
+	if b.info[to] == nil { // lost meanwhile, with all that was on its way there
+		return make([]mail.Landed, len(rows)), nil
+	}
 	var open sides
 	defer open.close()
 	mb, err := r.open(ctx, b, to)

@@ -22,7 +22,7 @@ var errDamaged = errors.New("its copy was damaged")
 // one is put away first.
 func (r *run) refill(ctx context.Context) error {
 	for _, b := range r.boxes {
-		if b.rec.ID == 0 || b.info[state.B] == nil {
+		if b.rec.ID == 0 || b.info[state.B] == nil || b.orphan {
 			continue
 		}
 		if err := r.refillBox(ctx, b); err != nil {

@@ -131,6 +131,8 @@ type run struct {
 	share  int // of Window, for a mailbox of this pass
 	// renames are those done in this run.
 	renames []renamed
+	// broken are the names that a side lists and cannot use.
+	broken [2]map[string]bool
 }
 
 // box is one mailbox in a run. It belongs to one goroutine at a time.
@@ -164,6 +166,8 @@ type box struct {
 	counted [2]bool
 	noted   MailboxReport // what the verbose were told of
 	ahead   ahead
+	orphan  bool // side lost has the mailbox no more, see orphan.go
+	lost    state.Side
 }
 
 // newBox makes a box of a join.
@@ -217,6 +221,9 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	if err := r.passes(ctx); err != nil {
+		return err
+	}
+	if err := r.deleteMailboxes(ctx); err != nil {
 		return err
 	}
 	return r.leftProblems(ctx)
@@ -386,8 +393,12 @@ func (r *run) each(ctx context.Context, boxes []*box, fn func(context.Context, *
 
 // input is what the planner is told of a box.
 func (r *run) input(b *box) Input {
+	policy := r.Policy
+	if b.orphan {
+		policy = b.orphanPolicy(policy)
+	}
 	return Input{
-		Mailbox: b.rec.ID, Policy: r.Policy, Delta: b.delta, Rows: b.rows, Retry: b.retry,
+		Mailbox: b.rec.ID, Policy: policy, Delta: b.delta, Rows: b.rows, Retry: b.retry,
 		Alone: b.alone, Ghosts: b.ghost, Trust: b.trust, Pass: r.Filter.Pass,
 	}
 }

@@ -53,6 +53,7 @@ func PlanTree(in TreeInput) []Join {
 			}
 		}
 	}
+	t.merge()
 	var list []Join
 	for _, j := range t.joins {
 		t.finish(j)
@@ -81,7 +82,7 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 		t.joins[key] = j
 	}
 	rec, o := j.Record, s.Other()
-	if old := rec.Name[s]; old != "" && old != info.Name && t.in.Policy.May[o].Mailboxes && rec.Name[o] == old && !t.listed(o, info.Name) {
+	if old := rec.Name[s]; old != "" && old != info.Name && t.in.Policy.May[o].Mailboxes && rec.Name[o] == old && t.listed(o, old) && !t.listed(o, info.Name) {
 		j.Rename[o] = info.Name
 	}
 	rec.Name[s] = info.Name
@@ -121,6 +122,31 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 		}
 	}
 	return &state.Mailbox{}, false
+}
+
+// merge joins a mailbox of one side that no record knows with the other side's of
+// the same name, when that one's record has lost its own: it was renamed, and a run
+// that made it under the new name here was cut off.
+func (t *tree) merge() {
+	byName := [2]map[string]*Join{{}, {}}
+	for _, j := range t.joins {
+		for s, info := range j.Info {
+			if info != nil && j.Record.ID != 0 && j.Info[1-s] == nil {
+				byName[s][info.Name] = j
+			}
+		}
+	}
+	for key, j := range t.joins {
+		for s, info := range j.Info {
+			if info == nil || j.Record.ID != 0 || j.Info[1-s] != nil {
+				continue
+			}
+			if to := byName[1-s][info.Name]; to != nil && to.Info[s] == nil && !t.listed(state.Side(s), to.Record.Name[s]) {
+				to.Info[s], to.Record.Name[s] = info, info.Name
+				delete(t.joins, key)
+			}
+		}
+	}
 }
 
 // vanished is the one record that fits among those whose name is not listed any
@@ -169,6 +195,10 @@ func (t *tree) finish(j *Join) {
 			}
 			continue
 		}
+		if o := 1 - s; j.Saved.Name[o] != "" && j.Info[o] != nil && j.Record.Name[o] != j.Saved.Name[o] {
+			// Renamed there and deleted here: it lives on under its new name.
+			j.Record.Name[s], j.Record.Validity[s], j.Record.Cursor[s], j.Record.Stamp[s] = "", "", "", ""
+		}
 		never := j.Record.Name[s] == ""
 		if t.in.Policy.May[s].Mailboxes && (never || t.in.Policy.reads(state.Side(1-s))) {
 			if never {
@@ -179,15 +209,25 @@ func (t *tree) finish(j *Join) {
 	}
 }
 
-// Vanished lists the records with a name on a side that no longer lists it.
-func Vanished(in TreeInput, s state.Side) []*state.Mailbox {
+// Vanished lists the records whose mailbox is on no side any more, under whatever
+// name.
+func Vanished(in TreeInput, joins []Join) []*state.Mailbox {
+	joined := make(map[int64]bool, len(joins))
+	for _, j := range joins {
+		joined[j.Record.ID] = true
+	}
 	var list []*state.Mailbox
 	for _, r := range in.Records {
-		name := r.Name[s]
-		if name != "" && r.Gone[s] == 0 && !in.Excluded(name) &&
-			!slices.ContainsFunc(in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name }) {
+		if r.Name != [2]string{} && !joined[r.ID] && !in.has(r, state.A) && !in.has(r, state.B) {
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+// has reports whether a side has a record's mailbox, or may have it.
+func (in TreeInput) has(r *state.Mailbox, s state.Side) bool {
+	name := r.Name[s]
+	return name != "" && (in.Excluded(name) ||
+		slices.ContainsFunc(in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name }))
 }
