@@ -74,6 +74,9 @@ func (r *run) followA(ctx context.Context, boxes []*box, lost []Lost) error {
 			if from.err = err; mail.AsError(err).Scope != mail.ScopeMailbox {
 				return err
 			}
+			if unclear(err) {
+				to.err = err
+			}
 		}
 	}
 	return nil
@@ -118,6 +121,11 @@ func (r *run) join(boxes []*box, m JointMove, a, b mail.Ref, tx *state.Tx) {
 	row := *m.Row
 	row.ID, row.Mailbox, row.Mark = 0, to.rec.ID, ""
 	row.Ref = [2]mail.Ref{a, b}
+	if i, ok := parseIntent(m.Row.Mark); ok { // a move of ours, see movedRow
+		gone := i.flags.System & mail.Deleted &^ m.Found[i.moved].Msg.Flags.System
+		row.Flags[state.A].System |= gone
+		row.Flags[state.B].System |= gone
+	}
 	tx.Delete = append(tx.Delete, m.Row.ID)
 	tx.Rows = append(tx.Rows, &row)
 	to.rows = append(to.rows, &row)

@@ -27,37 +27,10 @@ func (r *run) knownOf(b *box, s state.Side) mail.Known {
 // look asks the sides of a box what happened, and finds out enough about what is
 // new to tell what is one message.
 func (r *run) look(ctx context.Context, b *box, limit int) error {
-	var open [2]mail.Mailbox
-	defer func() {
-		for _, mb := range open {
-			if mb != nil {
-				mb.Close()
-			}
-		}
-	}()
+	var open sides
+	defer open.close()
 	for _, s := range []state.Side{state.B, state.A} {
-		if b.info[s] == nil || !b.look[s] && len(b.retry) == 0 {
-			continue
-		}
-		mb, err := r.open(ctx, b, s)
-		if err != nil {
-			return err
-		}
-		open[s] = mb
-		info := mb.Info()
-		if info.ObjectID != "" {
-			b.rec.ObjectID[s] = info.ObjectID
-		}
-		if err := r.checkValidity(ctx, b, s, info.Validity); err != nil {
-			return err
-		}
-		if !b.look[s] {
-			continue
-		}
-		if b.rec.Cursor[s] == "" && b.info[1-s] != nil {
-			b.trust = max(b.trust, r.adopting(b))
-		}
-		if err := r.changes(ctx, b, s, mb, limit); err != nil {
+		if err := r.lookAt(ctx, b, s, &open, limit); err != nil {
 			return err
 		}
 	}
@@ -65,11 +38,42 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 		if err := r.lookOrphan(ctx, b); err != nil {
 			return err
 		}
+		if !b.orphan { // it was made again
+			if err := r.lookAt(ctx, b, b.lost, &open, limit); err != nil {
+				return err
+			}
+		}
 	}
 	if err := r.touched(ctx, b); err != nil {
 		return err
 	}
 	return r.identify(ctx, b, open)
+}
+
+// lookAt asks one side of a box what happened, when it is to be looked at.
+func (r *run) lookAt(ctx context.Context, b *box, s state.Side, open *sides, limit int) error {
+	if b.info[s] == nil || !b.look[s] && len(b.retry) == 0 {
+		return nil
+	}
+	mb, err := r.open(ctx, b, s)
+	if err != nil {
+		return err
+	}
+	open[s] = mb
+	info := mb.Info()
+	if info.ObjectID != "" {
+		b.rec.ObjectID[s] = info.ObjectID
+	}
+	if err := r.checkValidity(ctx, b, s, info.Validity); err != nil {
+		return err
+	}
+	if !b.look[s] {
+		return nil
+	}
+	if b.rec.Cursor[s] == "" && b.info[1-s] != nil {
+		b.trust = max(b.trust, r.adopting(b))
+	}
+	return r.changes(ctx, b, s, mb, limit)
 }
 
 // adopting is the trust for a mailbox that is listed from the beginning: one
@@ -93,7 +97,7 @@ func (r *run) checkValidity(ctx context.Context, b *box, s state.Side, validity 
 		}
 		return nil
 	}
-	if b.rec.Cursor[s] == "" && b.rec.Validity[s] == "" && r.held(b, s) == 0 {
+	if b.rec.Cursor[s] == "" && b.rec.Validity[s] == "" && b.rec.Gone[s] == 0 && r.held(b, s) == 0 {
 		// On record before any row is, or a crash would make the rows look void.
 		b.rec.Validity[s] = validity
 		return r.save(ctx, b)
@@ -201,6 +205,11 @@ func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
 // identify describes the new messages that may be equal to something on the
 // other side, and loads the rows there that they may be equal to.
 func (r *run) identify(ctx context.Context, b *box, open [2]mail.Mailbox) error {
+	for _, s := range []state.Side{state.A, state.B} {
+		if err := r.measure(ctx, b, s, open[s]); err != nil {
+			return err
+		}
+	}
 	for s := range b.delta {
 		o := 1 - s
 		if b.look[s] && b.rec.Cursor[s] == "" && b.rec.ID > 0 {
@@ -239,6 +248,25 @@ func (r *run) identify(ctx context.Context, b *box, open [2]mail.Mailbox) error 
 		}
 	}
 	return nil
+}
+
+// measure finds the sizes of the new messages of a side that does not list them,
+// when there are rows of the other side alone that they may be equal to.
+func (r *run) measure(ctx context.Context, b *box, s state.Side, mb mail.Mailbox) error {
+	var refs []mail.Ref
+	for _, m := range b.delta[s].New {
+		if m.Size < 0 && !m.ID.Described {
+			refs = append(refs, m.Ref)
+		}
+	}
+	if len(refs) == 0 || mb == nil || b.rec.ID <= 0 {
+		return nil
+	}
+	rows, err := r.Journal.AloneRows(ctx, b.rec.ID, s.Other(), 0, 1)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return describe(ctx, b, s, mb, refs)
 }
 
 // newSizes are the sizes of the messages of side s that have no counterpart, and

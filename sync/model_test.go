@@ -45,6 +45,10 @@ func (w *world) String() string {
 			}
 		}
 	}
+	boxes, _ := w.journal.Mailboxes(context.Background())
+	for _, m := range boxes {
+		fmt.Fprintf(&b, "mailbox %d: %q, gone %v, cursors %q, stamps %q\n", m.ID, m.Name, m.Gone, m.Cursor, m.Stamp)
+	}
 	for _, r := range w.journal.Rows() {
 		fmt.Fprintf(&b, "row %d of %d: %v | %v, gone %v, status %d\n", r.ID, r.Mailbox, r.Ref[0], r.Ref[1], r.Gone, r.Status)
 	}
@@ -79,7 +83,7 @@ func (w *world) checkQuiet(t *testing.T, p sync.Policy) {
 	c := w.clone(-1)
 	rep := c.mustRun(t, p, nil)
 	if n := c.store[0].Steps.Count(); n != 0 || rep.Changed() {
-		t.Fatalf("a second run does %d steps, report %+v", n, rep)
+		t.Fatalf("a second run does %d steps, report %+v\nbefore it\n%safter it\n%s", n, rep, w, c)
 	}
 }
 

@@ -130,9 +130,19 @@ func (r *run) moveAll(ctx context.Context, boxes []*box, s state.Side, moves []M
 			if from.err = err; mail.AsError(err).Scope != mail.ScopeMailbox {
 				return err
 			}
+			if unclear(err) {
+				to.err = err
+			}
 		}
 	}
 	return nil
+}
+
+// unclear reports whether a move that failed may have been carried out all the
+// same: then what is new where it leads to must not be copied before another look.
+func unclear(err error) bool {
+	k := mail.AsError(err).Kind
+	return k != mail.KindRefused && k != mail.KindQuota && k != mail.KindGone
 }
 
 // moveGroup moves messages from one mailbox to another on the side that has not

@@ -95,15 +95,7 @@ func (r *run) makeAgain(ctx context.Context, b *box) error {
 		Reason: fmt.Sprintf("the mailbox was deleted from %s, and was made again for new mail", r.store[s].Account())})
 	b.info[s] = &mail.MailboxInfo{Name: b.rec.Name[s]}
 	b.orphan, b.look[s] = false, true
-	mb, err := r.open(ctx, b, s)
-	if err != nil {
-		return err
-	}
-	defer mb.Close()
-	if err := r.checkValidity(ctx, b, s, mb.Info().Validity); err != nil {
-		return err
-	}
-	return r.changes(ctx, b, s, mb, r.share)
+	return nil
 }
 
 // orphanPolicy is the policy for an orphan: nothing goes to the side that lost it,

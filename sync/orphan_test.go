@@ -222,6 +222,9 @@ func mailboxHistory(t *testing.T, seed uint64, p sync.Policy) {
 				t.Fatalf("%d of %q are left of %d, %d were deleted\nbefore\n%safter\n%s", now[content], content, n, deleted[content], before, w)
 			}
 		}
+		if testing.Verbose() {
+			t.Logf("before\n%safter\n%s", before, w)
+		}
 		w.checkQuiet(t, p)
 		crashEverywhere(t, before, p, w, true)
 	}

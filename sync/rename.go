@@ -12,21 +12,22 @@ import (
 // planTree plans the names, and looks into mailboxes that may be ones on record
 // under a new name until none is a guess.
 func (r *run) planTree(ctx context.Context, in TreeInput) ([]Join, error) {
-	in.NotRenamed = [2]map[string]bool{{}, {}}
+	in.NotRenamed = [2]map[Guess]bool{{}, {}}
+	proved := [2]map[Guess]bool{{}, {}}
 	for {
 		joins := PlanTree(in)
 		wrong := false
 		for i := range joins {
 			for s, guess := range joins[i].Guess {
-				if !guess {
+				g := Guess{joins[i].Record.ID, joins[i].Record.Name[s]}
+				if !guess || proved[s][g] {
 					continue
 				}
-				same, err := r.sameMailbox(ctx, joins[i].Record.ID, state.Side(s), joins[i].Record.Name[s])
+				same, err := r.sameMailbox(ctx, g.Record, state.Side(s), g.Name)
 				if err != nil {
 					return nil, err
 				}
-				if !same {
-					in.NotRenamed[s][joins[i].Record.Name[s]] = true
+				if proved[s][g], in.NotRenamed[s][g] = same, !same; !same {
 					wrong = true
 				}
 			}
@@ -105,7 +106,10 @@ func (r *run) renameJoin(ctx context.Context, j *Join) error {
 			continue
 		}
 		info := *j.Info[s]
-		info.Name, info.Stamp = to, ""
+		info.Name = to
+		if info.Stamp != "" { // it has another one now
+			info.Stamp = "renamed"
+		}
 		j.Info[s] = &info
 		if j.Record.ID != 0 { // at once: nothing else tells the old name from the new
 			if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {

@@ -18,9 +18,14 @@ type TreeInput struct {
 	// Excluded says that the run leaves a name out, because it was not selected or
 	// because a side cannot tell: its absence from a listing then means nothing.
 	Excluded func(name string) bool
-	// NotRenamed are listed names that were looked into, and are no mailbox on
-	// record under a new name.
-	NotRenamed [2]map[string]bool
+	// NotRenamed are guesses that were looked into, and are wrong.
+	NotRenamed [2]map[Guess]bool
+}
+
+// Guess is that a mailbox on record is now called Name.
+type Guess struct {
+	Record int64
+	Name   string
 }
 
 // Join is one mailbox of the run: its record, new or old, and each side as
@@ -81,11 +86,7 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 		j = &Join{Record: &rec, Saved: *key}
 		t.joins[key] = j
 	}
-	rec, o := j.Record, s.Other()
-	if old := rec.Name[s]; old != "" && old != info.Name && t.in.Policy.May[o].Mailboxes && rec.Name[o] == old && t.listed(o, old) && !t.listed(o, info.Name) {
-		j.Rename[o] = info.Name
-	}
-	rec.Name[s] = info.Name
+	j.Record.Name[s] = info.Name
 	j.Info[s] = info
 	j.Guess[s] = guess
 }
@@ -99,15 +100,11 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 			return r, false
 		}
 	}
-	for _, r := range t.in.Records {
-		if r.Name[s] == info.Name && free(r) && !t.elsewhere(s, r, info) {
-			return r, false
-		}
+	if r := t.named(s, info, free); r != nil {
+		return r, false
 	}
-	if !t.in.NotRenamed[s][info.Name] && info.Validity != "" && t.only(s, info) {
-		if r := t.vanished(s, func(r *state.Mailbox) bool { return r.Validity[s] == info.Validity }); r != nil {
-			return r, true
-		}
+	if r := t.vanished(s, info); r != nil {
+		return r, true
 	}
 	// The other side's mailbox of this name: it has never been here, or was just
 	// renamed here and the run was cut off.
@@ -122,6 +119,28 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 		}
 	}
 	return &state.Mailbox{}, false
+}
+
+// named is the record of a name: of several, after a rename that was cut off, the
+// one that knows least against it.
+func (t *tree) named(s state.Side, info *mail.MailboxInfo, free func(*state.Mailbox) bool) *state.Mailbox {
+	against := func(r *state.Mailbox) int {
+		n := 0
+		if r.ObjectID[s] != "" && info.ObjectID != "" {
+			n += 2
+		}
+		if r.Validity[s] != "" && r.Validity[s] != info.Validity {
+			n++
+		}
+		return n
+	}
+	var best *state.Mailbox
+	for _, r := range t.in.Records {
+		if r.Name[s] == info.Name && free(r) && !t.elsewhere(s, r, info) && (best == nil || against(r) < against(best)) {
+			best = r
+		}
+	}
+	return best
 }
 
 // merge joins a mailbox of one side that no record knows with the other side's of
@@ -141,7 +160,7 @@ func (t *tree) merge() {
 			if info == nil || j.Record.ID != 0 || j.Info[1-s] != nil {
 				continue
 			}
-			if to := byName[1-s][info.Name]; to != nil && to.Info[s] == nil && !t.listed(state.Side(s), to.Record.Name[s]) {
+			if to := byName[1-s][info.Name]; to != nil && to.Info[s] == nil {
 				to.Info[s], to.Record.Name[s] = info, info.Name
 				delete(t.joins, key)
 			}
@@ -149,20 +168,20 @@ func (t *tree) merge() {
 	}
 }
 
-// vanished is the one record that fits among those whose name is not listed any
-// more; nil when there are several. INBOX is never taken for another mailbox.
-func (t *tree) vanished(s state.Side, fits func(*state.Mailbox) bool) *state.Mailbox {
-	var found *state.Mailbox
+// vanished is the first record of info's validity whose name is not listed any
+// more, and which info was not proved not to be. INBOX is never taken for another
+// mailbox.
+func (t *tree) vanished(s state.Side, info *mail.MailboxInfo) *state.Mailbox {
 	for _, r := range t.in.Records {
-		if r.Name[s] == "" || r.Name[s] == "INBOX" || t.in.Excluded != nil && t.in.Excluded(r.Name[s]) || t.joins[r] != nil && t.joins[r].Info[s] != nil || t.listed(s, r.Name[s]) || !fits(r) {
-			continue
+		switch {
+		case info.Validity == "" || r.Validity[s] != info.Validity || t.in.NotRenamed[s][Guess{r.ID, info.Name}],
+			r.Name[s] == "" || r.Name[s] == "INBOX" || t.listed(s, r.Name[s]) || t.joins[r] != nil && t.joins[r].Info[s] != nil,
+			t.in.Excluded != nil && t.in.Excluded(r.Name[s]):
+		default:
+			return r
 		}
-		if found != nil {
-			return nil
-		}
-		found = r
 	}
-	return found
+	return nil
 }
 
 // elsewhere reports whether the mailbox on record is listed under another name
@@ -173,21 +192,23 @@ func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo)
 	})
 }
 
-// only reports whether no other listed mailbox has info's validity and an
-// unknown name.
-func (t *tree) only(s state.Side, info *mail.MailboxInfo) bool {
-	return !slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
-		return o.Name != info.Name && o.Validity == info.Validity &&
-			!slices.ContainsFunc(t.in.Records, func(r *state.Mailbox) bool { return r.Name[s] == o.Name })
-	})
-}
-
 func (t *tree) listed(s state.Side, name string) bool {
 	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name })
 }
 
-// finish decides what happens where a side lacks the mailbox.
+// finish decides what happens where a side lacks the mailbox, or has it under
+// another name. Of two new names side A's wins.
 func (t *tree) finish(j *Join) {
+	for s, info := range j.Info {
+		o := 1 - s
+		if info == nil || j.Info[o] == nil || j.Saved.Name[s] == "" || j.Saved.Name[s] != j.Saved.Name[o] || info.Name == j.Saved.Name[s] {
+			continue
+		}
+		if t.in.Policy.May[o].Mailboxes && info.Name != j.Info[o].Name && !t.listed(state.Side(o), info.Name) {
+			j.Rename[o] = info.Name
+			break
+		}
+	}
 	for s := range j.Info {
 		if j.Info[s] != nil {
 			if use := j.Info[s].Use; use != "" {
