@@ -15,36 +15,51 @@ import (
 // names lists both sides, joins them with the state, and makes and renames
 // mailboxes. It decides which boxes need a look.
 func (r *run) names(ctx context.Context) error {
-	records, err := r.Journal.Mailboxes(ctx)
-	if err != nil {
-		return err
-	}
-	in := TreeInput{Policy: r.Policy, Records: records}
-	var unknown func(string) bool
-	if in.Listed, unknown, err = r.list(ctx); err != nil {
-		return err
-	}
-	in.Excluded = func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) || unknown(name) }
-	if err := r.emptySide(in); err != nil {
-		return err
-	}
-	joins, err := r.planTree(ctx, in)
-	if err != nil {
-		return err
-	}
-	r.rep.report.Mailboxes.Total = len(joins)
-	// Renames first: a name may be wanted for a new mailbox.
-	for i := range joins {
-		if err := r.renameJoin(ctx, &joins[i]); err != nil {
+	var in TreeInput
+	var joins []Join
+	// Renames first: a name may be wanted for a new mailbox. They take along what is
+	// below, also what nobody knew of: so all is listed again after them.
+	const rounds = 4
+	for round := range rounds {
+		var err error
+		if in, joins, err = r.plannedTree(ctx); err != nil {
 			return err
 		}
+		r.renames = nil
+		for i := range joins {
+			if err := r.renameJoin(ctx, &joins[i]); err != nil {
+				return err
+			}
+		}
+		if len(r.renames) == 0 || round == rounds-1 {
+			break
+		}
 	}
+	r.rep.report.Mailboxes.Total = len(joins)
 	for i := range joins {
 		if err := r.enter(ctx, &joins[i]); err != nil {
 			return err
 		}
 	}
 	return r.vanished(ctx, in, joins)
+}
+
+// plannedTree lists both sides and plans the names.
+func (r *run) plannedTree(ctx context.Context) (in TreeInput, joins []Join, err error) {
+	in.Policy = r.Policy
+	if in.Records, err = r.Journal.Mailboxes(ctx); err != nil {
+		return in, nil, err
+	}
+	var unknown func(string) bool
+	if in.Listed, unknown, err = r.list(ctx); err != nil {
+		return in, nil, err
+	}
+	in.Excluded = func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) || unknown(name) }
+	if err := r.emptySide(in); err != nil {
+		return in, nil, err
+	}
+	joins, err = r.planTree(ctx, in)
+	return in, joins, err
 }
 
 // list lists both sides at once. Mailboxes that cannot be used are reported,
@@ -276,6 +291,7 @@ func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) e
 		switch {
 		case row.Ref[o].IsZero():
 			tx.Delete = append(tx.Delete, row.ID)
+			b.forget(row.ID)
 		case union && row.Alive(o) && row.Gone[s] == 0 && r.Filter.Pass(rowMessage(row, o)):
 			row.Ref[s], row.Flags[s] = mail.Ref{}, mail.Flags{}
 			tx.Rows = append(tx.Rows, row)

@@ -129,7 +129,7 @@ type run struct {
 	boxes  []*box
 	damage int // bad entries of the journal that are dealt with
 	share  int // of Window, for a mailbox of this pass
-	// renames are those done in this run.
+	// renames are those done since the mailboxes were listed.
 	renames []renamed
 	// broken are the names that a side lists and cannot use.
 	broken [2]map[string]bool
@@ -438,6 +438,16 @@ func (b *box) line(row *state.Row) {
 		b.lined[row.ID] = true
 		b.retry = append(b.retry, row)
 	}
+}
+
+// forget takes a row that is deleted out of all that is to be done.
+func (b *box) forget(id int64) {
+	if b.lined[id] {
+		b.retry = slices.DeleteFunc(b.retry, func(r *state.Row) bool { return r.ID == id })
+		delete(b.lined, id)
+	}
+	delete(b.problems, id)
+	delete(b.waiting, id)
 }
 
 // unline empties that list.
