@@ -167,6 +167,7 @@ func (m *memMailbox) SetFlags(_ context.Context, changes []mail.FlagChange) ([]m
 			if msg := b.msgs[c.Ref]; msg != nil {
 				msg.Flags = msg.Flags.Apply(mail.FlagDelta{Add: m.Storable(c.Delta.Add), Remove: c.Delta.Remove})
 				b.change++
+				m.s.did("flags")
 				out = append(out, mail.FlagState{Ref: c.Ref, Flags: msg.Flags})
 			}
 		}
@@ -191,6 +192,7 @@ func (m *memMailbox) Remove(_ context.Context, refs []mail.Ref) ([]mail.Ref, err
 				m.s.Trashed = append(m.s.Trashed, msg.Body)
 				delete(b.msgs, ref)
 				b.change++
+				m.s.did("remove")
 			}
 			out = append(out, ref)
 		}
@@ -210,6 +212,7 @@ func (m *memMailbox) Move(_ context.Context, refs []mail.Ref, to string) ([]mail
 		}
 		m.s.mu.Lock()
 		if dst := m.s.move(m.name, ref, to); !dst.IsZero() {
+			m.s.did("move")
 			out = append(out, mail.Moved{From: ref, To: dst})
 		}
 		m.s.mu.Unlock()
@@ -313,6 +316,7 @@ func (s *Store) deliver(box *memBox, m *Msg) mail.Ref {
 	}
 	box.msgs[n.Ref] = &n
 	box.change++
+	s.did("new")
 	return n.Ref
 }
 

@@ -44,6 +44,10 @@ type Store struct {
 	serial  int
 	Trashed [][]byte // contents removed by Remove
 	Fetched int      // bodies given out
+	// Did counts what the store was told to change since it was made or cloned:
+	// "new", "flags", "remove", "move" messages, "create", "rename", "delete"
+	// mailboxes.
+	Did map[string]int
 }
 
 // Msg is one message of a Store.
@@ -297,7 +301,10 @@ func (s *Store) Create(_ context.Context, name string, _ mail.SpecialUse) error 
 	if err := s.Steps.Step(); err != nil {
 		return err
 	}
-	s.AddBox(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.did("create")
+	s.addBox(name)
 	return nil
 }
 
@@ -311,6 +318,7 @@ func (s *Store) Rename(_ context.Context, from, to string) error {
 	if s.boxes[from] == nil || s.boxes[to] != nil {
 		return gone("rename", from)
 	}
+	s.did("rename")
 	s.rename(from, to)
 	return nil
 }
@@ -320,7 +328,10 @@ func (s *Store) Delete(_ context.Context, name string) error {
 	if err := s.Steps.Step(); err != nil {
 		return err
 	}
-	s.DropBox(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.did("delete")
+	delete(s.boxes, name)
 	return nil
 }
 
