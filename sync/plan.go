@@ -159,7 +159,8 @@ func (e *event) plan(p *Plan, in Input) {
 			left = state.B
 		}
 		if in.Policy.May[left].Deletes {
-			if !r.Flags[left].Equal(e.flags[left]) {
+			mark := mail.Flags{System: mail.Deleted} // says the same as the deletion
+			if !r.Flags[left].Minus(mark).Equal(e.flags[left].Minus(mark)) {
 				p.Notes = append(p.Notes, Note{&r, "deleted on one side, flags changed on the other: the deletion wins"})
 			}
 			p.Removes[left] = append(p.Removes[left], &r)

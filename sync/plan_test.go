@@ -90,10 +90,10 @@ func TestPlanKnownMatrix(t *testing.T) {
 		{"deleted", "", "FB", "FB", "FB"},
 		{"deleted", "flags", "FA FB", "FB", "FB"},
 		{"deleted", "deleted", "rec", "rec", "rec"},
-		{"deleted", "gone", "RA note", "K", "K"},
+		{"deleted", "gone", "RA", "K", "K"},
 		{"gone", "", "RB", "K", "RB"},
 		{"gone", "flags", "RB note", "K", "RB note"},
-		{"gone", "deleted", "RB note", "K", "RB note"},
+		{"gone", "deleted", "RB", "K", "RB"},
 		{"gone", "gone", "X", "X", "X"},
 	}
 	for _, tt := range tests {

@@ -81,6 +81,9 @@ func (s *Store) listed(msg *Msg) mail.Message {
 	if s.Keyed {
 		out.Size = -1
 	}
+	if s.EmailIDs {
+		out.ID.ObjectID = fmt.Sprintf("%x", sha256.Sum256(msg.Body))[:16]
+	}
 	return out
 }
 
@@ -101,7 +104,7 @@ func (m *memMailbox) Describe(_ context.Context, refs []mail.Ref, withDigest boo
 		}
 		out := m.s.listed(msg)
 		out.Size = int64(len(msg.Body))
-		out.ID = mail.Identity{MessageID: mail.MessageIDOf(msg.Body), Described: true}
+		out.ID.MessageID, out.ID.Described = mail.MessageIDOf(msg.Body), true
 		if withDigest && m.s.Keyed {
 			out.ID.Digest = sha256.Sum256(msg.Body)
 		}

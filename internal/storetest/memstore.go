@@ -25,6 +25,8 @@ type Store struct {
 	Steps *Steps
 	// ObjectIDs gives mailboxes an identity that renames keep.
 	ObjectIDs bool
+	// EmailIDs gives messages an identity that copies and moves keep (EMAILID).
+	EmailIDs bool
 	// NoStamp makes the store unable to vouch for anything.
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
@@ -74,7 +76,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed)}
 	for name, b := range s.boxes {
 		n := *b
