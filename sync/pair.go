@@ -81,8 +81,8 @@ const (
 	// TrustDate: also Message-ID (or its absence), size and date. For a mailbox
 	// whose messages were numbered anew.
 	TrustDate
-	// TrustID: also Message-ID and size, but for drafts, which change under one
-	// Message-ID. For adopting a tree that another program filled, and dated as it
+	// TrustID: Message-ID and size, but for drafts, which change under one
+	// Message-ID: those need an equal date, too. For adopting a tree that another program filled, and dated as it
 	// liked.
 	TrustID
 )
@@ -93,8 +93,11 @@ const (
 //  1. equal digests;
 //  2. with TrustDate, an unknown digest, equal Message-ID (or none on either),
 //     size and date, when that names one message on each side, or when all that
-//     it names on one side are known to be equal;
-//  3. with TrustID, the same with Message-ID and size only.
+//     it names on one side are known to be equal, and no fewer than on the other;
+//  3. with TrustID, an unknown digest, equal Message-ID, size and date, or
+//     Message-ID and size, when that names one message on each side. A message
+//     that has no Message-ID is read: strangers of one size may have come in one
+//     second.
 //
 // What stays unclear is left to the copy, which learns the digest (see maybe).
 func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
@@ -111,8 +114,13 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 			take(as[i], bs[i])
 		}
 	})
-	unclear := func(as, bs []*arrival) {
-		if len(as) == 1 && len(bs) == 1 || alike(as) || alike(bs) {
+	one := func(as, bs []*arrival) {
+		if len(as) == 1 && len(bs) == 1 && !contradict(as[0], bs[0]) {
+			take(as[0], bs[0])
+		}
+	}
+	some := func(as, bs []*arrival) {
+		if len(as) == 1 && len(bs) == 1 || alike(as) && len(bs) <= len(as) || alike(bs) && len(as) <= len(bs) {
 			for i := range min(len(as), len(bs)) {
 				if !contradict(as[i], bs[i]) {
 					take(as[i], bs[i])
@@ -120,11 +128,12 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 			}
 		}
 	}
-	if trust >= TrustDate {
-		zip(sides, datedKey, unclear)
-	}
-	if trust >= TrustID {
-		zip(sides, messageIDKey, unclear)
+	switch trust {
+	case TrustDate:
+		zip(sides, datedKey, some)
+	case TrustID:
+		zip(sides, datedIDKey, one)
+		zip(sides, messageIDKey, one)
 	}
 	return pairs
 }
@@ -163,6 +172,11 @@ func messageIDKey(m *mail.Message) (identityKey, bool) {
 func datedKey(m *mail.Message) (identityKey, bool) {
 	return identityKey{id: m.ID.MessageID, size: m.Size, date: m.Date.Unix()},
 		m.ID.Described && m.Size >= 0 && !m.Date.IsZero()
+}
+
+func datedIDKey(m *mail.Message) (identityKey, bool) {
+	k, ok := datedKey(m)
+	return k, ok && m.ID.MessageID != 0
 }
 
 // zip calls fn with the untaken arrivals of both sides that share a key, in the

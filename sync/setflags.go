@@ -53,8 +53,15 @@ func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []Se
 		return err
 	}
 	b.wrote[s] = true
+	var unheld mail.Flags
 	for i := range changes {
-		changes[i].Delta.Add = w.Storable(changes[i].Delta.Add)
+		add := changes[i].Delta.Add
+		changes[i].Delta.Add = w.Storable(add)
+		unheld = unheld.Union(add.Minus(changes[i].Delta.Add))
+	}
+	if !unheld.IsZero() {
+		r.rep.problem(Problem{Mailbox: b.name(), Side: s, Ref: changes[0].Ref, Size: -1, Warning: true,
+			Reason: "this side cannot hold: " + unheld.String(), Hint: "the flags stay on the other side"})
 	}
 	states, err := w.SetFlags(ctx, changes)
 	count := 0
