@@ -24,6 +24,9 @@ type arrival struct {
 func arrivals(in Input, s state.Side) []*arrival {
 	var list []*arrival
 	have := make(map[mail.Ref]bool)
+	for _, ref := range in.Delta[s].Gone { // a row says that it was there
+		have[ref] = true
+	}
 	add := func(a *arrival) {
 		if !have[a.msg.Ref] {
 			have[a.msg.Ref] = true

@@ -1,6 +1,10 @@
 package storetest
 
-import "postbag/internal/mail"
+import (
+	"time"
+
+	"postbag/internal/mail"
+)
 
 // The methods here act on a Store as other programs would; like the others of
 // their kind they count no steps and leave no trace in Did.
@@ -21,9 +25,9 @@ func (s *Store) Copy(box string, ref mail.Ref, to string) mail.Ref {
 }
 
 // Edit replaces a message by one with another body, as a mail reader does with a
-// draft: a new ref, the same flags and date.
-func (s *Store) Edit(box string, ref mail.Ref, body string) mail.Ref {
-	return s.replace(box, ref, func(m *Msg) { m.Body = []byte(body) })
+// draft: a new ref and date, the same flags.
+func (s *Store) Edit(box string, ref mail.Ref, date time.Time, body string) mail.Ref {
+	return s.replace(box, ref, func(m *Msg) { m.Date, m.Body = date, []byte(body) })
 }
 
 // Rekey gives a message another ref in its mailbox.
