@@ -267,9 +267,6 @@ var variants = []struct {
 	{"messages with an identity", func(w *world) { w.store[0].EmailIDs = true }},
 }
 
-// pending names cells that do not yet end alike after a crash.
-var pending = map[string]bool{"M-15": true, "M-23": true}
-
 func TestConflictMatrix(t *testing.T) {
 	t.Parallel()
 	for _, c := range matrix {
@@ -293,9 +290,6 @@ func TestConflictMatrix(t *testing.T) {
 					t.Errorf("the report says %q, want %q", got, c.note)
 				}
 				w.checkQuiet(t, sync.TwoWay())
-				if pending[c.id] {
-					t.Skip("the mark \\Deleted follows a move that was cut off")
-				}
 				crashEverywhere(t, before, sync.TwoWay(), w, true)
 			})
 		}
@@ -331,9 +325,6 @@ func TestConflictMatrixMirrored(t *testing.T) {
 			w.mustRun(t, sync.TwoWay(), nil)
 			checkSides(t, w, want)
 			w.checkQuiet(t, sync.TwoWay())
-			if pending[c.id] {
-				t.Skip("the mark \\Deleted follows a move that was cut off")
-			}
 			crashEverywhere(t, before, sync.TwoWay(), w, true)
 		})
 	}
@@ -355,9 +346,6 @@ func TestConflictMatrixUnderOtherPolicies(t *testing.T) {
 				w.mustRun(t, p, nil)
 				checkPolicy(t, w, p)
 				w.checkQuiet(t, p)
-				if pending[c.id] {
-					t.Skip("the mark \\Deleted follows a move that was cut off")
-				}
 				crashEverywhere(t, before, p, w, true)
 			})
 		}
