@@ -23,7 +23,7 @@ type command struct {
 	proceed chan string   // the text of that "+"
 	done    chan struct{} // closed when status is set
 	status  Status
-	risky   bool // it went with a literal that the server may execute after a BAD
+	risky   atomic.Bool // it went with a literal that the server may execute after a BAD
 }
 
 // register adds a command to those that wait for a reply.
@@ -40,8 +40,9 @@ func (w *wire) register(on func(resp []byte) bool) *command {
 	return c
 }
 
-// settle takes a command off the list; its status is set.
-func (w *wire) settle(c *command) {
+// settle takes a command off the list; its status is set. Where that is the end
+// of the connection, why is the reason: whoever sees the one sees the other.
+func (w *wire) settle(c *command, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := slices.DeleteFunc(slices.Clone(*w.commands.Load()), func(o *command) bool { return o == c })
@@ -51,6 +52,9 @@ func (w *wire) settle(c *command) {
 	w.commands.Store(&list)
 	w.busy--
 	close(c.done)
+	if why != nil {
+		w.end(why)
+	}
 }
 
 // await waits until the command is done, or, with plus, until the server asks
@@ -139,7 +143,7 @@ func encode(tag string, nonSync int64, parts []Part) ([]segment, error) {
 			}
 			size, body = int64(len(p.text)), strings.NewReader(p.text)
 		}
-		s := segment{size: size, body: body, sync: size > nonSync}
+		s := segment{size: size, body: body, sync: p.wait || size > nonSync}
 		s.text = text + "{" + strconv.FormatInt(size, 10)
 		if !s.sync {
 			s.text += "+"
@@ -175,11 +179,17 @@ func (w *wire) send(c *command, segments []segment, shown string) error {
 		return err
 	}
 	defer w.giveTurn()
+	if w.isDead() { // what nobody reads need not be written
+		return w.Err()
+	}
 	for i, s := range segments {
 		if shown == "" {
 			w.trace.line("C", []byte(s.text))
 		} else if i == 0 {
 			w.trace.line("C", []byte(shown))
+		}
+		if !s.last && !s.sync {
+			c.risky.Store(true)
 		}
 		if _, err := w.dst.WriteString(s.text + "\r\n"); err != nil {
 			return w.broken(err)
@@ -199,8 +209,6 @@ func (w *wire) send(c *command, segments []segment, shown string) error {
 			if !proceed {
 				return w.refused(c)
 			}
-		} else {
-			c.risky = true
 		}
 		if err := w.sendLiteral(s); err != nil {
 			return err
@@ -252,7 +260,7 @@ func (w *wire) run(nonSync int64, on func(resp []byte) bool, parts ...Part) (Sta
 	c := w.register(on)
 	segments, err := encode(c.tag, nonSync, parts)
 	if err != nil {
-		w.settle(c)
+		w.settle(c, nil)
 		return Status{}, err
 	}
 	if err := w.send(c, segments, ""); err != nil {
@@ -265,11 +273,6 @@ func (w *wire) run(nonSync int64, on func(resp []byte) bool, parts ...Part) (Sta
 func (w *wire) finish(c *command) (Status, error) {
 	if _, _, err := w.await(c, false); err != nil {
 		return Status{}, err
-	}
-	if c.risky && c.status.Type == "BAD" {
-		// Having refused the arguments, some servers execute the literal: what
-		// they answer from now on is not to our commands.
-		w.fail(fmt.Errorf("a command with a literal was refused: %w", &StatusError{c.status}))
 	}
 	return c.status, nil
 }

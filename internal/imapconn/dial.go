@@ -180,7 +180,7 @@ func (s *session) greeting() (Status, error) {
 		default:
 			c.status = Status{}
 		}
-		w.settle(c)
+		w.settle(c, nil)
 		return true
 	})
 	if _, _, err := w.await(c, false); err != nil {
@@ -301,7 +301,7 @@ func (s *session) start(ctx context.Context) (*Conn, error) {
 		cmd := s.wire.register(on)
 		segments, err := encode(cmd.tag, -1, parts)
 		if err != nil || len(segments) != 1 {
-			s.wire.settle(cmd)
+			s.wire.settle(cmd, nil)
 			return nil
 		}
 		batch, texts = append(batch, cmd), append(texts, segments[0].text)

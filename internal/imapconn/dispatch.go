@@ -2,6 +2,7 @@ package imapconn
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -252,8 +253,9 @@ func (w *wire) tagged(resp []byte) error {
 	for _, c := range *w.commands.Load() {
 		if c.tag == string(tag) {
 			c.status = s
-			w.settle(c)
-			return nil
+			why := distrusted(c)
+			w.settle(c, why)
+			return why
 		}
 	}
 	if bf := w.bodies.Load(); bf != nil {
@@ -261,6 +263,16 @@ func (w *wire) tagged(resp []byte) error {
 	}
 	w.taggedToLibrary(string(tag), s)
 	return nil
+}
+
+// distrusted is why the connection must end when a command was refused that went
+// with a literal: having refused the arguments, some servers execute the literal,
+// and what they answer from now on is not to our commands.
+func distrusted(c *command) error {
+	if !c.risky.Load() || c.status.Type != "BAD" {
+		return nil
+	}
+	return fmt.Errorf("a command with a literal was refused: %w", &StatusError{c.status})
 }
 
 // libraryBusy reports whether the library waits for a reply.

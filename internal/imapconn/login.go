@@ -184,7 +184,7 @@ func (s *session) plainLogin(caps map[string]bool, user, secret string) (Status,
 	c := w.register(s.onCaps)
 	segments, err := encode(c.tag, nonSync, []Part{Raw("LOGIN"), Str(user), Str(secret)})
 	if err != nil {
-		w.settle(c)
+		w.settle(c, nil)
 		return Status{}, err
 	}
 	if err := w.send(c, segments, c.tag+" LOGIN [credentials]"); err != nil {

@@ -9,6 +9,7 @@ type Part struct {
 	text string
 	size int64
 	body io.Reader
+	wait bool // for the server's leave, whatever it allows
 }
 
 type partKind uint8
@@ -38,4 +39,12 @@ func Mbox(name []byte) Part { return Str(string(name)) }
 // execute the literal as commands. A BAD to such a command closes the connection.
 func Literal(size int64, r io.Reader) Part {
 	return Part{kind: partLiteral, size: size, body: r}
+}
+
+// WaitingLiteral is a Literal that is never sent before the server asks for it:
+// one that refuses the command sees nothing of it.
+func WaitingLiteral(size int64, r io.Reader) Part {
+	p := Literal(size, r)
+	p.wait = true
+	return p
 }

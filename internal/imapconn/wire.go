@@ -126,6 +126,15 @@ func (w *wire) deflate() {
 // fail ends the connection with a reason; the first one stays.
 func (w *wire) fail(err error) {
 	w.mu.Lock()
+	w.end(err)
+	w.mu.Unlock()
+	// There is nothing to be done about a connection that cannot be closed.
+	_ = w.meter.Conn.Close()
+}
+
+// end is fail but for closing the connection, which who reads or writes does.
+// The caller holds mu.
+func (w *wire) end(err error) {
 	if w.err == nil {
 		if w.bye != nil {
 			err = byeError(*w.bye)
@@ -137,9 +146,6 @@ func (w *wire) fail(err error) {
 	if w.byeTimer != nil {
 		w.byeTimer.Stop()
 	}
-	w.mu.Unlock()
-	// There is nothing to be done about a connection that cannot be closed.
-	_ = w.meter.Conn.Close()
 }
 
 // Err is why the connection is dead; nil while it lives.

@@ -53,7 +53,6 @@ func (c *commit) storeLater(ctx context.Context) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	c.release()
 	_, err := c.box.SetFlags(ctx, changes)
 	return err
 }

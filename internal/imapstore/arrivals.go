@@ -157,37 +157,75 @@ func (f *search) readDigests(ctx context.Context, all []uint32) error {
 
 // findLost looks for messages that the server took without telling their UIDs.
 func (c *commit) findLost(ctx context.Context) error {
-	if len(c.lost) == 0 {
-		return nil
-	}
-	c.release()
-	sess, err := c.box.session(ctx, false)
+	lost := c.lost
+	c.lost = nil
+	missing, err := c.find(ctx, lost, true)
 	if err != nil {
 		return err
 	}
+	for _, s := range missing {
+		s.answer.Err = c.batch.refusal(mail.KindProtocol, errNotFound)
+	}
+	return nil
+}
+
+// settle finds out what became of messages that were sent before a BAD ended the
+// connection, and lines up those that did not arrive.
+func (c *commit) settle(ctx context.Context) error {
+	unsure := c.unsure
+	c.unsure = nil
+	if len(unsure) == 0 {
+		return nil
+	}
+	if err := c.box.store.wait(ctx, lateCommit); err != nil {
+		return err
+	}
+	// Those that are there for certain come first: one of several equal ones that
+	// is not there must not be taken for one that is.
+	if err := c.findLost(ctx); err != nil {
+		return err
+	}
+	missing, err := c.find(ctx, unsure, false)
+	if len(missing) > 0 {
+		c.queue = append([][]sending{missing}, c.queue...)
+	}
+	return err
+}
+
+// find answers messages that have arrived, accepted by the server or perhaps
+// not, and gives those that have not.
+func (c *commit) find(ctx context.Context, all []sending, accepted bool) (missing []sending, err error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	sess, err := c.box.session(ctx, !accepted)
+	if err != nil {
+		return nil, err
+	}
 	defer c.box.store.pool.give(sess)
 	f := &search{box: c.box, sess: sess, claimed: c.claimed}
-	wants := make([]*wanted, len(c.lost))
-	for i, s := range c.lost {
+	wants := make([]*wanted, len(all))
+	for i, s := range all {
 		if err := s.describe(); err != nil {
-			return err
+			return nil, err
 		}
+		s.want.floor, s.want.accepted = c.floorOf(s.upload), accepted
 		wants[i] = &s.want
 	}
 	if err := f.list(ctx, wants); err != nil {
-		return err
+		return nil, err
 	}
 	if err := f.match(ctx, wants); err != nil {
-		return err
+		return nil, err
 	}
-	for _, s := range c.lost {
+	for _, s := range all {
 		if s.want.uid != 0 {
 			s.answer.Ref = mail.Ref{UID: s.want.uid}
-			continue
+		} else {
+			missing = append(missing, s)
 		}
-		s.answer.Err = c.refusal(mail.KindProtocol, errNotFound)
 	}
-	return nil
+	return missing, nil
 }
 
 var errNotFound = errors.New("the server said that it took the message, which cannot be found in the mailbox")
@@ -204,8 +242,8 @@ func (u *upload) describe() error {
 		return diskError(err)
 	}
 	u.want = wanted{
-		floor: u.mark.next, size: u.body.size, accepted: true,
-		id: mail.MessageIDOf(head.Bytes()), described: true, digest: mail.Digest(h.Sum(nil)),
+		size: u.body.size,
+		id:   mail.MessageIDOf(head.Bytes()), described: true, digest: mail.Digest(h.Sum(nil)),
 	}
 	return nil
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
 
-	"postbag/internal/imapconn"
 	"postbag/internal/mail"
 )
 
@@ -25,6 +23,10 @@ import (
 //   - An argument of APPEND is one that no server refuses with BAD: where the
 //     literal does not wait for the server's leave, one that refuses an argument
 //     may execute the message as commands.
+//   - What was sent and not answered is not sent again before the mailbox was
+//     searched for it; nothing else is ever sent twice.
+//   - What is on its way on one connection is bounded: a server may go on storing
+//     it for as long after the connection is gone.
 
 // mark is what Recover needs to know of a message.
 type mark struct {
@@ -168,7 +170,7 @@ func (b *batch) Abort() {
 func (b *batch) Commit(ctx context.Context, added []mail.Pending) ([]mail.Landed, error) {
 	defer b.Abort()
 	landed := make([]mail.Landed, len(added))
-	c := commit{batch: b, landed: landed, claimed: make(map[uint32]bool)}
+	c := commit{batch: b, floor: b.box.floorNow(), claimed: make(map[uint32]bool)}
 	for i, p := range added {
 		mk, ok := parseMark(p.Mark)
 		b.mu.Lock()
@@ -183,139 +185,5 @@ func (b *batch) Commit(ctx context.Context, added []mail.Pending) ([]mail.Landed
 	if len(c.todo) == 0 {
 		return landed, nil
 	}
-	defer c.release()
-	err := c.run(ctx)
-	return landed, failed("append", b.box.name, err)
-}
-
-// sending is an upload and where its answer goes.
-type sending struct {
-	*upload
-	answer *mail.Landed
-}
-
-// commit is one Commit under way.
-type commit struct {
-	*batch
-	sess    *session
-	todo    []sending
-	landed  []mail.Landed
-	claimed map[uint32]bool // UIDs that are taken
-	lost    []sending       // OK without a UID that can be believed
-	losses  int             // connections that a BAD cost
-}
-
-func (c *commit) release() {
-	if c.sess != nil {
-		c.box.store.pool.give(c.sess)
-		c.sess = nil
-	}
-}
-
-func (c *commit) run(ctx context.Context) error {
-	c.box.store.pool.stale(c.box.wire)
-	defer c.box.store.pool.stale(c.box.wire)
-	var err error
-	for _, s := range c.todo {
-		if err = c.send(ctx, s); err != nil {
-			break
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if err := c.findLost(ctx); err != nil {
-		return err
-	}
-	var highest uint32
-	for uid := range c.claimed {
-		highest = max(highest, uid)
-	}
-	if highest < math.MaxUint32 {
-		c.box.raiseFloor(highest + 1)
-	}
-	return c.storeLater(ctx)
-}
-
-// commitLosses is how many connections one Commit may lose to messages that the
-// server answers with BAD.
-const commitLosses = 8
-
-// send appends one message.
-func (c *commit) send(ctx context.Context, s sending) error {
-	if c.sess == nil {
-		var err error
-		if c.sess, err = c.box.store.ready(ctx, c.box.wire, true); err != nil {
-			return err
-		}
-	}
-	status, err := c.sess.append(ctx, c.box.wire, s.upload)
-	if err == nil {
-		c.arrived(s, status)
-		return nil
-	}
-	refusal := statusOf(err)
-	if refusal == nil || !onlyThis(err, refusal) {
-		return err
-	}
-	e := c.refusal(mail.AsError(err).Kind, refusal)
-	e.Hint = mail.AsError(err).Hint
-	s.answer.Err = e
-	if c.sess.conn.Err() != nil {
-		c.release()
-		if c.losses++; c.losses > commitLosses {
-			return err
-		}
-	}
-	return nil
-}
-
-// onlyThis reports whether a refusal is about the one message, so that the
-// others may be sent.
-func onlyThis(err error, refusal *imapconn.StatusError) bool {
-	switch refusal.Type {
-	case "NO", "BAD":
-	default:
-		return false
-	}
-	switch refusal.Code { // RFC 5530
-	case "OVERQUOTA", "TRYCREATE", "NONEXISTENT", "NOPERM", "UNAVAILABLE", "INUSE", "SERVERBUG", "THROTTLED",
-		"AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "CORRUPTION":
-		return false
-	}
-	return mail.AsError(err).Kind != mail.KindThrottled
-}
-
-// arrived notes the UID of a message that the server took (RFC 4315, 3).
-func (c *commit) arrived(s sending, status *imapconn.Status) {
-	if status.Code == "APPENDUID" {
-		parts := strings.Fields(status.CodeArgs)
-		if len(parts) == 2 {
-			v, rest, ok := field(parts[0], "", 32)
-			uid, rest2, ok2 := field(parts[1], "", 32)
-			valid := ok && ok2 && rest == "" && rest2 == "" && uint32(v) == s.mark.validity &&
-				uid != 0 && uint32(uid) >= s.mark.next && !c.claimed[uint32(uid)]
-			if valid {
-				c.claimed[uint32(uid)] = true
-				s.answer.Ref = mail.Ref{UID: uint32(uid)}
-				return
-			}
-		}
-	}
-	c.lost = append(c.lost, s)
-}
-
-// append sends one APPEND.
-func (s *session) append(ctx context.Context, wire string, u *upload) (*imapconn.Status, error) {
-	send, later := splitFlags(u.msg.Flags, s.appendFlags)
-	u.later = later
-	parts := []imapconn.Part{imapconn.Raw("APPEND"), imapconn.Mbox([]byte(wire))}
-	if !send.IsZero() {
-		parts = append(parts, imapconn.Raw("("+send.String()+")"))
-	}
-	if date := appendDate(u.msg.Date); date != "" {
-		parts = append(parts, imapconn.Raw(date))
-	}
-	parts = append(parts, imapconn.Literal(u.body.size, u.body.open()))
-	return s.conn.Command(ctx, nil, parts...)
+	return landed, failed("append", b.box.name, c.run(ctx))
 }

@@ -307,7 +307,7 @@ func TestUploadWhenServerIsOdd(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		replies []string // to the APPENDs
+		replies []string // to the APPENDs, of the last message the last
 		there   []string // what FETCH lists
 		want    []uint32
 		errs    []mail.Kind // of messages, KindOther for none
@@ -334,13 +334,14 @@ func TestUploadWhenServerIsOdd(t *testing.T) {
 		for _, caps := range []string{"UIDPLUS LITERAL+", ""} {
 			t.Run(test.name+" "+caps, func(t *testing.T) {
 				t.Parallel()
-				n := 0
 				s := &script{t: t, caps: caps}
 				s.answer = func(command string) ([]string, string) {
 					switch {
 					case strings.HasPrefix(command, "APPEND"):
-						n++
-						return nil, test.replies[n-1]
+						if strings.Contains(command, "<2@x>") {
+							return nil, test.replies[len(test.replies)-1]
+						}
+						return nil, test.replies[0]
 					case strings.HasPrefix(command, "UID FETCH"):
 						return test.there, "OK"
 					}

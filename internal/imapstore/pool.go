@@ -33,6 +33,7 @@ type pool struct {
 	known   bool // the server's quirks are known
 	quirk   Quirk
 	names   []string
+	broken  map[string]bool // capabilities that turned out not to work
 }
 
 var errClosed = errors.New("the account is closed")
@@ -41,6 +42,7 @@ func newPool(cfg Config, now func() time.Time) *pool {
 	p := &pool{
 		cfg: cfg.Conn, log: cfg.Log, now: now, dial: imapconn.Dial,
 		most: max(cfg.Connections, 1), all: make(map[*session]bool), changed: make(chan struct{}),
+		broken: make(map[string]bool),
 	}
 	p.alive, p.end = context.WithCancel(context.Background())
 	p.quirk, p.names = quirksOf(p.cfg.Addr, nil, nil)
@@ -72,9 +74,50 @@ func (p *pool) quirks() (Quirk, []string) {
 func (p *pool) take(ctx context.Context, wire string, write bool) (*session, error) {
 	s, err := p.wait(ctx, wire, write)
 	if s != nil {
-		s.owner = ctx
+		p.own(ctx, s)
 	}
 	return s, err
+}
+
+// own hands a session to whoever took it.
+func (p *pool) own(ctx context.Context, s *session) {
+	s.owner = ctx
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.broken {
+		s.deny[c] = true
+	}
+}
+
+// spare is take for those who have a session already: it does not wait for one
+// that another has, which may wait for theirs. nil when there is none.
+func (p *pool) spare(ctx context.Context, wire string, write bool) *session {
+	p.mu.Lock()
+	if p.closed || ctx.Err() != nil {
+		p.mu.Unlock()
+		return nil
+	}
+	s := p.pick(wire, write)
+	more := s == nil && len(p.all)+p.dials < p.most
+	if more {
+		p.dials++
+	}
+	p.mu.Unlock()
+	if more {
+		s, _ = p.add(ctx) // whatever it is, there is one connection
+	}
+	if s != nil {
+		p.own(ctx, s)
+	}
+	return s
+}
+
+// distrust notes that a capability does not work, though it is offered.
+func (p *pool) distrust(capability string) {
+	p.log("the server offers %s and refuses it: going on without", capability)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken[capability] = true
 }
 
 func (p *pool) wait(ctx context.Context, wire string, write bool) (*session, error) {

@@ -165,20 +165,37 @@ func (s *Store) ready(ctx context.Context, wire string, write bool) (*session, e
 		if err != nil {
 			return nil, err
 		}
-		s.pool.learn(sess)
-		sess.ran = true
-		if sess.used.IsZero() || s.now().Sub(sess.used) < idleTrust {
+		if err := s.prove(ctx, sess); err == nil {
 			return sess, nil
-		}
-		_, err = sess.conn.Command(ctx, nil, imapconn.Raw("NOOP"))
-		if err == nil || sess.conn.Err() == nil {
-			return sess, nil
-		}
-		s.pool.give(sess)
-		if ctx.Err() != nil {
+		} else if ctx.Err() != nil {
 			return nil, err
 		}
 	}
+}
+
+// spare is ready without waiting for another's session; nil when there is none.
+func (s *Store) spare(ctx context.Context, wire string) *session {
+	sess := s.pool.spare(ctx, wire, true)
+	if sess == nil || s.prove(ctx, sess) != nil {
+		return nil
+	}
+	return sess
+}
+
+// prove makes a session that was idle for long prove that it is alive. One that
+// is not goes back.
+func (s *Store) prove(ctx context.Context, sess *session) error {
+	s.pool.learn(sess)
+	sess.ran = true
+	if sess.used.IsZero() || s.now().Sub(sess.used) < idleTrust {
+		return nil
+	}
+	_, err := sess.conn.Command(ctx, nil, imapconn.Raw("NOOP"))
+	if err == nil || sess.conn.Err() == nil {
+		return nil
+	}
+	s.pool.give(sess)
+	return err
 }
 
 // failed puts an error of a session into the words of the store: what went wrong
