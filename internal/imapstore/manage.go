@@ -104,6 +104,7 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 	if err != nil {
 		return err
 	}
+	s.pool.warm() // a mailbox that is made is one to be filled
 	err = s.run(ctx, "", false, func(sess *session) error { return sess.create(ctx, p.wire, use) })
 	if err != nil {
 		return failed("create", name, err)
@@ -116,28 +117,54 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 
 func (s *session) create(ctx context.Context, wire string, use mail.SpecialUse) error {
 	command := []imapconn.Part{imapconn.Raw("CREATE"), imapconn.Mbox([]byte(wire))}
-	err := errors.New("without a role")
 	if use != "" && s.offers("CREATE-SPECIAL-USE") {
-		_, err = s.conn.Command(ctx, nil, append(command, imapconn.Raw("(USE ("+string(use)+"))"))...)
-		if err != nil && !refused(err) {
+		_, err := s.conn.Command(ctx, nil, append(command, imapconn.Raw("(USE ("+string(use)+"))"))...)
+		if err == nil {
+			return s.subscribe(ctx, "SUBSCRIBE", wire)
+		}
+		if !refused(err) {
 			return err
 		}
+		// The role was a wish only.
 	}
-	if err != nil { // the role was a wish only
-		_, err = s.conn.Command(ctx, nil, command...)
-	}
+	subscribed, err := s.createAndSubscribe(ctx, wire, command)
 	if refused(err) {
 		there, listErr := s.exists(ctx, wire)
-		if listErr != nil {
+		switch {
+		case listErr != nil:
 			return listErr
-		}
-		if !there {
+		case !there && subscribed:
+			return errors.Join(err, s.subscribe(ctx, "UNSUBSCRIBE", wire))
+		case !there:
 			return err
 		}
 	} else if err != nil {
 		return err
 	}
+	if subscribed {
+		return nil
+	}
 	return s.subscribe(ctx, "SUBSCRIBE", wire)
+}
+
+// createAndSubscribe sends both commands at once, for the sake of a round trip.
+// Its error is that of the first.
+func (s *session) createAndSubscribe(ctx context.Context, wire string, command []imapconn.Part) (subscribed bool, err error) {
+	first, err := s.conn.Send(ctx, command...)
+	if err != nil {
+		return false, err
+	}
+	second, sendErr := s.conn.Send(ctx, imapconn.Raw("SUBSCRIBE"), imapconn.Mbox([]byte(wire)))
+	_, err = first.Reply()
+	if sendErr != nil {
+		return false, errors.Join(err, sendErr)
+	}
+	if _, replyErr := second.Reply(); replyErr == nil {
+		return true, err
+	} else if err == nil && !refused(replyErr) {
+		return false, replyErr
+	}
+	return false, err
 }
 
 // subscribe changes a subscription. It is a courtesy: a refusal does not matter.

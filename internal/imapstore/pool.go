@@ -22,6 +22,8 @@ type pool struct {
 	// alive ends when the pool closes, and every dialling with it.
 	alive context.Context
 	end   context.CancelFunc
+	// warming is dialling that nobody waits for.
+	warming sync.WaitGroup
 
 	mu      sync.Mutex
 	most    int // sessions and dials at a time
@@ -110,6 +112,28 @@ func (p *pool) spare(ctx context.Context, wire string, write bool) *session {
 		p.own(ctx, s)
 	}
 	return s
+}
+
+// warm dials one more connection beside what goes on, where there may be one:
+// dialling takes several round trips.
+func (p *pool) warm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.all) == 0 || len(p.all)+p.dials >= p.most {
+		return
+	}
+	p.dials++
+	p.warming.Go(func() {
+		s, err := p.add(p.alive)
+		if s == nil {
+			if err != nil && p.alive.Err() == nil {
+				p.log("%v", err)
+			}
+			return
+		}
+		s.owner, s.used = p.alive, p.now()
+		p.put(s)
+	})
 }
 
 // distrust notes that a capability does not work, though it is offered.
@@ -254,6 +278,11 @@ func (p *pool) give(s *session) {
 		p.learn(s)
 	}
 	s.used = p.now()
+	p.put(s)
+}
+
+// put makes a session idle, or ends it when it is one too many.
+func (p *pool) put(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.signal()
@@ -326,6 +355,7 @@ func (p *pool) close() {
 	}
 	p.signal()
 	p.mu.Unlock()
+	p.warming.Wait()
 	var wg sync.WaitGroup
 	for _, s := range idle {
 		wg.Go(func() { s.conn.Close() })
