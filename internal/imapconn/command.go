@@ -175,6 +175,18 @@ func quote(s string) string { return `"` + quoter.Replace(s) + `"` }
 // as well when the server refused the command before it was complete: then it is
 // done. shown is what the trace gets in place of the command; "" for itself.
 func (w *wire) send(c *command, segments []segment, shown string) error {
+	err := w.write(c, segments, shown)
+	select {
+	case <-c.done:
+		if c.status.Type != "OK" {
+			return nil
+		}
+	default:
+	}
+	return err
+}
+
+func (w *wire) write(c *command, segments []segment, shown string) error {
 	if err := w.takeTurn(); err != nil {
 		return err
 	}

@@ -169,16 +169,19 @@ func (c *commit) findLost(ctx context.Context) error {
 	return nil
 }
 
-// settle finds out what became of messages that were sent before a BAD ended the
-// connection, and lines up those that did not arrive.
+// settle finds out what became of messages that may have been stored although
+// the server did not say so, and lines up those that were not.
 func (c *commit) settle(ctx context.Context) error {
-	unsure := c.unsure
-	c.unsure = nil
-	if len(unsure) == 0 {
+	unsure, doubted := c.unsure, c.doubted
+	c.unsure, c.doubted = nil, nil
+	if len(unsure)+len(doubted) == 0 {
 		return nil
 	}
-	if err := c.box.store.wait(ctx, lateCommit); err != nil {
-		return err
+	if c.late {
+		c.late = false
+		if err := c.box.store.wait(ctx, lateCommit); err != nil {
+			return err
+		}
 	}
 	// Those that are there for certain come first: one of several equal ones that
 	// is not there must not be taken for one that is.
@@ -186,10 +189,22 @@ func (c *commit) settle(ctx context.Context) error {
 		return err
 	}
 	missing, err := c.find(ctx, unsure, false)
-	if len(missing) > 0 {
-		c.queue = append([][]sending{missing}, c.queue...)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(missing) > 0 {
+		c.queue = append(c.queue, missing)
+	}
+	for _, g := range doubted {
+		if missing, err = c.find(ctx, g, false); err != nil {
+			return err
+		}
+		c.atomic = c.atomic || len(missing) == len(g)
+		if len(missing) > 0 {
+			c.queue = append(c.queue, halves(missing)...)
+		}
+	}
+	return nil
 }
 
 // find answers messages that have arrived, accepted by the server or perhaps
@@ -252,6 +267,9 @@ func (u *upload) describe() error {
 // connection on which it came was lost.
 const lateCommit = 2 * time.Second
 
+// lateLooks is how often it is looked again while messages arrive.
+const lateLooks = 6
+
 // Recover looks for messages that may have landed before a run was cut off. It
 // answers a zero Ref for those that have to be sent again.
 func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mail.Known) ([]mail.Landed, error) {
@@ -272,12 +290,15 @@ func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mai
 		wants[i] = w
 	}
 	f := &search{box: m, claimed: make(map[uint32]bool)}
-	for try := range 2 {
-		if err := m.recoverOnce(ctx, f, wants, known); err != nil {
+	var next [2]uint32
+	for try := range lateLooks {
+		uidNext, err := m.recoverOnce(ctx, f, wants, known)
+		if err != nil {
 			return nil, failed("recover", m.name, err)
 		}
+		next[0], next[1] = next[1], uidNext
 		missing := slices.ContainsFunc(wants, func(w *wanted) bool { return w.uid == 0 })
-		if !missing || try == 1 {
+		if !missing || try > 0 && next[0] == next[1] || try == lateLooks-1 {
 			break
 		}
 		if err := m.store.wait(ctx, lateCommit); err != nil {
@@ -292,15 +313,15 @@ func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mai
 	return landed, nil
 }
 
-func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, known mail.Known) error {
+func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, known mail.Known) (uidNext uint32, err error) {
 	sess, err := m.session(ctx, true)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer m.store.pool.give(sess)
 	f.sess = sess
 	if err := f.list(ctx, wants); err != nil {
-		return err
+		return 0, err
 	}
 	if known == nil {
 		known = nothing{}
@@ -316,10 +337,10 @@ func (m *mailbox) recoverOnce(ctx context.Context, f *search, wants []*wanted, k
 		}
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	missing := slices.DeleteFunc(slices.Clone(wants), func(w *wanted) bool { return w.uid != 0 })
-	return f.match(ctx, missing)
+	return sess.sel.UIDNext, f.match(ctx, missing)
 }
 
 // nothing is a mail.Known without messages.

@@ -28,6 +28,9 @@ type commit struct {
 	claimed map[uint32]bool // UIDs that are taken
 	lost    []sending       // OK without a UID that can be believed
 	unsure  []sending       // sent, and the connection ended over a BAD
+	doubted [][]sending     // groups that were refused, and may have been stored in part
+	atomic  bool            // the server keeps nothing of a group that it refuses (RFC 3502, 6.3.11)
+	late    bool            // a connection was lost: what was sent on it may still be stored
 	err     error           // ends the commit: nothing more is sent
 	// careful, after a BAD: one message at a time, which the server asks for. It
 	// tells a server that does not like a message from one that cannot do what it
@@ -172,12 +175,24 @@ func (c *commit) next(several bool) []sending {
 }
 
 // divide puts a group of which the server did not like some message back, in
-// two halves.
+// two halves. Until it is known that the server keeps nothing of such a group
+// that has to be found out first.
 func (c *commit) divide(g []sending) {
-	half := len(g) / 2
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.queue = append([][]sending{g[:half:half], g[half:]}, c.queue...)
+	if !c.atomic {
+		c.doubted = append(c.doubted, g)
+		return
+	}
+	c.queue = append(halves(g), c.queue...)
+}
+
+func halves(g []sending) [][]sending {
+	if len(g) < 2 {
+		return [][]sending{g}
+	}
+	half := len(g) / 2
+	return [][]sending{g[:half:half], g[half:]}
 }
 
 // refused answers a message that the server does not take.

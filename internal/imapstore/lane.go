@@ -74,6 +74,7 @@ func (l *lane) run(ctx context.Context) {
 		l.commit.unsure = append(l.commit.unsure, l.unsure...)
 		if l.dead != nil {
 			l.losses++
+			l.late = true
 		}
 	}
 }
