@@ -165,13 +165,20 @@ func (c *imapActor) send(commands ...string) error {
 	return nil
 }
 
-// names sends a command about the names of mailboxes, while none is selected.
+// rest leaves no mailbox selected: Dovecot ends a session whose mailbox another
+// renames.
+func (c *imapActor) rest() error {
+	if c.selected == "" {
+		return nil
+	}
+	c.selected = ""
+	return c.send("UNSELECT")
+}
+
+// names sends a command about the names of mailboxes.
 func (c *imapActor) names(verb string, names ...string) error {
-	if c.selected != "" {
-		c.selected = ""
-		if err := c.send("UNSELECT"); err != nil {
-			return err
-		}
+	if err := c.rest(); err != nil {
+		return err
 	}
 	for _, n := range names {
 		verb += " " + imaptest.Quote(imaptest.EncodeName(n))

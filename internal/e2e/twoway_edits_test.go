@@ -134,6 +134,7 @@ func (h *history) change(n int) {
 			}
 		}
 	}
+	must(h.t, h.server.rest())
 }
 
 func (h *history) changeServer() {

@@ -76,6 +76,9 @@ func (h *history) round(base imaptest.Dump, edits int) imaptest.Dump {
 	x := h.expected(base)
 	trash := h.trash(t)
 	c := h.sync(t, "--force-deletes").want(t, 0)
+	if len(h.odd) > 0 { // the stamp of a mailbox that was renamed may come one run later
+		h.sync(t, "--force-deletes", "--json").want(t, 0).unchanged(t)
+	}
 	after := h.settled(t, "--force-deletes")
 	x.check(t, after)
 	x.checkTrash(t, trash, h.trash(t), placesOf(after))
