@@ -51,7 +51,13 @@ func (h *history) nameOnServer(boxes []string) {
 	must(h.t, h.server.names("RENAME", old, name))
 }
 
+// nameInMaildir makes or renames a mailbox, once a round: those that a reader made
+// have no identity, and two of them that changed are not told apart.
 func (h *history) nameInMaildir(boxes []string) {
+	if h.named {
+		return
+	}
+	h.named = true
 	name, old := h.newName(boxes), h.lone(boxes)
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
 		h.did("maildir: create %s", name)
