@@ -37,6 +37,11 @@ func Mirror() Policy {
 	return Policy{Name: "mirror", May: [2]Allow{state.B: everything}}
 }
 
+// Push copies B to A and keeps on A what B deleted.
+func Push() Policy {
+	return Policy{Name: "push", May: [2]Allow{state.A: {New: true, Flags: true, Moves: true, Mailboxes: true}}}
+}
+
 // TwoWay makes both sides agree.
 func TwoWay() Policy {
 	return Policy{Name: "sync", May: [2]Allow{everything, everything}}

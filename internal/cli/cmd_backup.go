@@ -27,12 +27,18 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
   postbag backup --dry-run --mirror`,
 		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete in the Maildir what was deleted on the server (into its trash, see keep_deleted)"},
+			deleteMailboxesFlag(),
 			&cli.BoolFlag{Name: "refill", Category: catWhat, Usage: "check every file in the Maildir, and copy again what is missing or damaged"},
 		}, guardFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			list, err := s.endpoints(o).pairs("backup", args)
 			if err != nil {
 				return err
+			}
+			for _, e := range list {
+				if o.delBoxes && !o.withFlags(e.account).Mirror {
+					return usageError("--delete-mailboxes", "a backup deletes with --mirror only", "does not go without --mirror")
+				}
 			}
 			return s.each(o, list, func(a *config.Account, label string) int {
 				return s.runPair(backupJob(a), o, a, label)
@@ -43,7 +49,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 
 func backupJob(a *config.Account) job {
 	if a.Mirror {
-		return job{"backup --mirror", sync.Mirror()}
+		return job{"backup --mirror", withMailboxDeletion(sync.Mirror(), a)}
 	}
 	return job{"backup", sync.Backup()}
 }

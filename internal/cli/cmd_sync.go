@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+
 	"github.com/urfave/cli/v2"
 
 	"postbag/internal/config"
@@ -25,16 +27,43 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 		ArgsUsage: `  postbag sync imaps://me@example.org@imap.example.org ~/mail \
     --password-command "pass show mail"
   postbag sync work --mailbox INBOX --mailbox 'Archive/*'
-  postbag sync --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), guardFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+  postbag sync --dry-run
+  postbag sync work --policy push --to-server new,flags`,
+		Flags: flags(selectFlags(), filterFlags(), policyFlags(), guardFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			list, err := s.endpoints(o).pairs("sync", args)
 			if err != nil {
 				return err
 			}
+			for _, e := range list {
+				if p := syncPolicy(o.withFlags(e.account)); p.May == ([2]sync.Allow{}) {
+					return usageError("policy of "+cmp.Or(e.account.Name, "sync"), "name an operation in to_server or to_maildir", "nothing may be done on either side")
+				}
+			}
 			return s.each(o, list, func(a *config.Account, label string) int {
-				return s.runPair(job{"sync", sync.TwoWay()}, o, a, label)
+				return s.runPair(job{"sync", syncPolicy(a)}, o, a, label)
 			})
 		}),
 	}
+}
+
+// syncPolicy is what an account says that a sync may do: the words for one side
+// refine the preset. mirror is a word of backup only.
+func syncPolicy(a *config.Account) sync.Policy {
+	p := map[string]func() sync.Policy{"": sync.TwoWay, "sync": sync.TwoWay, "backup": sync.Backup, "mirror": sync.Mirror, "push": sync.Push}[a.Policy]()
+	for s, o := range []*config.Operations{a.ToServer, a.ToMaildir} {
+		if o != nil {
+			p.May[s] = sync.Allow{New: o.New, Flags: o.Flags, Deletes: o.Deletes, Moves: o.Moves, Mailboxes: o.Mailboxes, DeleteMailboxes: o.DeleteMailboxes}
+		}
+	}
+	return withMailboxDeletion(p, a)
+}
+
+// withMailboxDeletion makes a policy follow the deletion of mailboxes where it
+// follows that of messages, when the account wants it.
+func withMailboxDeletion(p sync.Policy, a *config.Account) sync.Policy {
+	for s := range p.May {
+		p.May[s].DeleteMailboxes = p.May[s].DeleteMailboxes || a.DelMailboxes && p.May[s].Deletes
+	}
+	return p
 }

@@ -47,6 +47,10 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.Smaller, o.filter.smaller)
 	set(&b.Since, o.filter.since)
 	set(&b.Before, o.filter.before)
+	set(&b.Policy, o.policy)
+	set(&b.ToServer, o.toServer)
+	set(&b.ToMaildir, o.toMaildir)
+	b.DelMailboxes = b.DelMailboxes || o.delBoxes
 	if o.tlsPins != nil {
 		b.TLSPins = o.tlsPins
 	}

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,6 +67,20 @@ func filterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "larger", Category: catWhat, Usage: "only messages larger than `SIZE`, such as 500K or 10M"},
 		&cli.StringFlag{Name: "smaller", Category: catWhat, Usage: "only messages smaller than `SIZE`"},
 	}
+}
+
+// policyFlags are those of a sync.
+func policyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "policy", Category: catWhat, Usage: "what a sync may do, as `PRESET`: sync (all, both ways; the default), backup (server to Maildir, keeps what the server deleted), mirror (the Maildir follows in everything), push (Maildir to server, keeps what the Maildir deleted)"},
+		&cli.StringFlag{Name: "to-server", Category: catWhat, Usage: "what may be done to the server, as `WORDS` with commas between them: new, flags, deletes, moves, mailboxes, delete-mailboxes, all (but the last) or none. Instead of the preset's"},
+		&cli.StringFlag{Name: "to-maildir", Category: catWhat, Usage: "what may be done to the Maildir, in the same `WORDS`"},
+		deleteMailboxesFlag(),
+	}
+}
+
+func deleteMailboxesFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "delete-mailboxes", Category: catWhat, Usage: "delete a mailbox that the other side deleted, where messages are deleted, too; never one with mail that was not on both sides"}
 }
 
 // guardFlags are those of a command that may delete.
@@ -133,6 +148,10 @@ type options struct {
 	layout      string
 	state       string
 	mirror      bool
+	policy      string
+	toServer    *config.Operations
+	toMaildir   *config.Operations
+	delBoxes    bool
 	refill      bool
 	maxDelete   int
 	force       bool
@@ -152,7 +171,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	o := &options{
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
-		create: c.Bool("create"),
+		create: c.Bool("create"), delBoxes: c.Bool("delete-mailboxes"),
 	}
 	cfg := env.config()
 	var first error
@@ -180,6 +199,9 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("smaller", func(s string) (err error) { o.filter.smaller, err = config.ParseSize(s); return })
 	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
+	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })
+	text("to-server", func(s string) (err error) { o.toServer, err = config.ParseOperations(strings.Split(s, ",")); return })
+	text("to-maildir", func(s string) (err error) { o.toMaildir, err = config.ParseOperations(strings.Split(s, ",")); return })
 	text("auth", func(s string) (err error) { o.mechanism, err = auth.ParseMechanism(s); return })
 	text("tunnel", func(s string) (err error) { o.tunnel, err = config.SplitCommand(s, cfg); return })
 	text("max-delete", func(s string) (err error) { o.maxDelete, err = config.ParseBound(s); return })

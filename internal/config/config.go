@@ -49,6 +49,10 @@ type Account struct {
 	Connections    int
 	Mailboxes      []string // patterns, see ParsePatterns
 	Mirror         bool
+	Policy         string      // a preset of sync, as ParsePolicy answers
+	ToServer       *Operations // nil: as the preset says
+	ToMaildir      *Operations
+	DelMailboxes   bool // follow the deletion of mailboxes where deletions are followed
 	KeepDeleted    Age
 	MaxDelete      int
 	Since, Before  Date

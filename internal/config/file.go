@@ -36,6 +36,10 @@ type (
 		Connections    *int      `toml:"connections"`
 		Mailboxes      []string  `toml:"mailboxes"`
 		Mirror         bool      `toml:"mirror"`
+		Policy         string    `toml:"policy"`
+		ToServer       any       `toml:"to_server"`  // text or list
+		ToMaildir      any       `toml:"to_maildir"` // text or list
+		DelMailboxes   bool      `toml:"delete_mailboxes"`
 		KeepDeleted    string    `toml:"keep_deleted"`
 		MaxDelete      *int      `toml:"max_delete"`
 		Since          string    `toml:"since"`

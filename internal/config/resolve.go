@@ -29,7 +29,7 @@ func ParseLayout(name string) (string, error) {
 // resolve checks and expands what the file says about one account. Errors name
 // the key.
 func (a *account) resolve(base string, env Environment) (*Account, error) {
-	out := &Account{AllowPlaintext: a.AllowPlaintext, Mirror: a.Mirror, Mailboxes: a.Mailboxes,
+	out := &Account{AllowPlaintext: a.AllowPlaintext, Mirror: a.Mirror, Mailboxes: a.Mailboxes, DelMailboxes: a.DelMailboxes,
 		NoCompress: a.Compress != nil && !*a.Compress}
 	var first error
 	// set runs one parser, unless the key is absent or an earlier one failed.
@@ -50,6 +50,7 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 	path("state", a.State, &out.State)
 	path("tls_ca", a.TLSCA, &out.TLSCA)
 	set("layout", a.Layout, func() (err error) { out.Layout, err = ParseLayout(a.Layout); return })
+	set("policy", a.Policy, func() (err error) { out.Policy, err = ParsePolicy(a.Policy); return })
 	set("auth", a.Auth, func() (err error) { out.Auth, err = auth.ParseMechanism(a.Auth); return })
 	set("keep_deleted", a.KeepDeleted, func() (err error) { out.KeepDeleted, err = ParseAge(a.KeepDeleted); return })
 	set("since", a.Since, func() (err error) { out.Since, err = ParseDate(a.Since); return })
@@ -84,6 +85,12 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 	}
 	if _, err := ParsePatterns(a.Mailboxes); err != nil {
 		return atKey("mailboxes", err)
+	}
+	if out.ToServer, err = operations(a.ToServer); err != nil {
+		return atKey("to_server", err)
+	}
+	if out.ToMaildir, err = operations(a.ToMaildir); err != nil {
+		return atKey("to_maildir", err)
 	}
 	pins, err := textOrList(a.TLSPin)
 	if err != nil {
@@ -173,6 +180,15 @@ func textOrList(v any) ([]string, error) {
 		return list, nil
 	}
 	return nil, usage("", "", "a text or a list of texts is wanted")
+}
+
+// operations are given as one word or a list of words; nil when the key is absent.
+func operations(v any) (*Operations, error) {
+	words, err := textOrList(v)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	return ParseOperations(words)
 }
 
 // command is an argv, given as a list or as a command line.
