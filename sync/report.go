@@ -67,6 +67,7 @@ const (
 // Report is what a run did. It is complete when Run returns, also with an error.
 type Report struct {
 	Command   string
+	Named     bool // side A may change, too: what was done needs the name of its side
 	DryRun    bool
 	Outcome   Outcome
 	Mailboxes MailboxCounts

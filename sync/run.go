@@ -182,7 +182,7 @@ func newBox(j *Join) *box {
 func Run(ctx context.Context, o Options) (*Report, error) {
 	o.defaults()
 	r := &run{Options: o, store: [2]mail.Store{o.A, o.B}}
-	r.rep.report.Command, r.rep.report.DryRun = o.Command, o.DryRun
+	r.rep.report.Command, r.rep.report.DryRun, r.rep.report.Named = o.Command, o.DryRun, !o.Policy.reads(state.A)
 	err := r.run(ctx)
 	r.rep.report.Outcome = outcomeOf(ctx, err)
 	report := r.rep.finish()

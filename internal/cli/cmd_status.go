@@ -205,7 +205,7 @@ func runCounts(r runStatus) string {
 	if err := json.Unmarshal(r.Summary, &counts); err != nil {
 		return ""
 	}
-	text := both([2]sync.Counts{counts.A, counts.B}, counts.Kept)
+	text := both([2]sync.Counts{counts.A, counts.B}, counts.Kept, !strings.HasPrefix(r.Command, "backup"))
 	if counts.Problems > 0 {
 		if text != "" {
 			text += ", "

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"postbag/sync"
 )
 
@@ -16,7 +18,7 @@ func (o *output) report(label string, r *sync.Report, code int) {
 		prefix = label + ": "
 	}
 	for _, m := range r.Details {
-		o.mailbox(label, prefix, m)
+		o.mailbox(label, prefix, m, r.Named)
 	}
 	shown, hint := 0, ""
 	for _, p := range r.Problems {
@@ -33,7 +35,7 @@ func (o *output) report(label string, r *sync.Report, code int) {
 	if o.quiet || code != exitDone && code != exitPartial {
 		return
 	}
-	all := both(r.Side, r.Kept)
+	all := both(r.Side, r.Kept, r.Named)
 	switch {
 	case all == "" && code == exitDone:
 		o.result("%snothing to do", prefix)
@@ -52,22 +54,25 @@ func orNothing(changes string) string {
 	return changes
 }
 
-// both is what was done on both sides. Of a command that changes one side only,
+// both is what was done on both sides. Of a command that changes the Maildir only,
 // the side needs no name.
-func both(side [2]sync.Counts, kept int) string {
+func both(side [2]sync.Counts, kept int, named bool) string {
 	b := changes(side[1], kept)
 	a := changes(side[0], 0)
-	switch {
-	case a == "":
+	if !named {
 		return b
-	case b == "":
-		return "there: " + a
 	}
-	return "here: " + b + "; there: " + a
+	var parts []string
+	for _, p := range []struct{ name, text string }{{"Maildir", b}, {"server", a}} {
+		if p.text != "" {
+			parts = append(parts, p.name+": "+p.text)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
-func (o *output) mailbox(label, prefix string, m sync.MailboxReport) {
-	if text := both(m.Side, m.Kept); text != "" && !o.quiet {
+func (o *output) mailbox(label, prefix string, m sync.MailboxReport, named bool) {
+	if text := both(m.Side, m.Kept, named); text != "" && !o.quiet {
 		o.result("%s%s: %s", prefix, m.Name, text)
 	}
 	o.event(changeEvent{"mailbox", label, valid(m.Name), m.Side[0], m.Side[1], m.Kept})
