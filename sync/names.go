@@ -50,11 +50,9 @@ func (r *run) plannedTree(ctx context.Context) (in TreeInput, joins []Join, err 
 	if in.Records, err = r.Journal.Mailboxes(ctx); err != nil {
 		return in, nil, err
 	}
-	var unknown func(string) bool
-	if in.Listed, unknown, err = r.list(ctx); err != nil {
+	if in.Listed, in.Excluded, err = r.list(ctx, in.Records); err != nil {
 		return in, nil, err
 	}
-	in.Excluded = func(name string) bool { return !r.Match(mail.MailboxInfo{Name: name}) || unknown(name) }
 	if err := r.emptySide(in); err != nil {
 		return in, nil, err
 	}
@@ -63,16 +61,65 @@ func (r *run) plannedTree(ctx context.Context) (in TreeInput, joins []Join, err 
 }
 
 // list lists both sides at once. Mailboxes that cannot be used are reported,
-// those that are not selected left out. unknown tells the names of which a side
-// cannot say whether it has them: they are in neither listing.
-func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown func(string) bool, err error) {
+// those that are not selected left out. excluded tells the names that are in
+// neither listing: not selected, or such that a side cannot say whether it has
+// them.
+func (r *run) list(ctx context.Context, records []*state.Mailbox) (listed [2][]mail.MailboxInfo, excluded func(string) bool, err error) {
+	all, err := r.listAll(ctx)
+	if err != nil {
+		return listed, nil, err
+	}
+	selected := r.selected(records, all)
+	var unusable [2][]string
+	r.broken = [2]map[string]bool{{}, {}}
+	for s, infos := range all {
+		for _, info := range infos {
+			switch {
+			case !selected(info.Name) || info.NoSelect:
+			case info.Err != nil:
+				r.rep.fail(info.Name, state.Side(s), info.Err)
+				r.broken[s][info.Name] = true
+				if mail.AsError(info.Err).Kind != mail.KindGone { // else the side is sure: it was lost, or never quite made
+					unusable[s] = append(unusable[s], info.Name)
+				}
+			default:
+				listed[s] = append(listed[s], info)
+			}
+		}
+	}
+	unknown := unknownNames(listed, unusable)
+	for s := range listed {
+		listed[s] = slices.DeleteFunc(listed[s], func(i mail.MailboxInfo) bool { return unknown(i.Name) })
+	}
+	return listed, func(name string) bool { return !selected(name) || unknown(name) }, nil
+}
+
+// selected tells the names that the run works on. A role that one side tells of a
+// name, or that is on record, is that of the name on both: a Maildir tells none.
+func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) func(name string) bool {
+	uses := make(map[string]mail.SpecialUse)
+	for _, rec := range records {
+		for _, name := range rec.Name {
+			uses[name] = cmp.Or(uses[name], rec.Use)
+		}
+	}
+	for _, infos := range listed {
+		for _, info := range infos {
+			if info.Use != "" {
+				uses[info.Name] = info.Use
+			}
+		}
+	}
+	return func(name string) bool { return r.Match(mail.MailboxInfo{Name: name, Use: uses[name]}) }
+}
+
+// listAll lists both sides as they are.
+func (r *run) listAll(ctx context.Context) (all [2][]mail.MailboxInfo, err error) {
 	type answer struct {
 		side  state.Side
 		infos []mail.MailboxInfo
 		err   error
 	}
-	var unusable [2][]string
-	r.broken = [2]map[string]bool{{}, {}}
 	answers := make(chan answer)
 	for s, store := range r.store {
 		go func() {
@@ -85,25 +132,9 @@ func (r *run) list(ctx context.Context) (listed [2][]mail.MailboxInfo, unknown f
 		if a.err != nil && (err == nil || a.side == state.A) {
 			err = a.err
 		}
-		for _, info := range a.infos {
-			switch {
-			case !r.Match(info) || info.NoSelect:
-			case info.Err != nil:
-				r.rep.fail(info.Name, a.side, info.Err)
-				r.broken[a.side][info.Name] = true
-				if mail.AsError(info.Err).Kind != mail.KindGone { // else the side is sure: it was lost, or never quite made
-					unusable[a.side] = append(unusable[a.side], info.Name)
-				}
-			default:
-				listed[a.side] = append(listed[a.side], info)
-			}
-		}
+		all[a.side] = a.infos
 	}
-	unknown = unknownNames(listed, unusable)
-	for s := range listed {
-		listed[s] = slices.DeleteFunc(listed[s], func(i mail.MailboxInfo) bool { return unknown(i.Name) })
-	}
-	return listed, unknown, err
+	return all, err
 }
 
 // unknownNames is true of the names that a side lists and cannot use, and of

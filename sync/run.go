@@ -325,12 +325,11 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 			b.known = PlanKnown(r.input(b))
 		}
 	}
-	if err := Guard(r.losses(boxes), r.Guard); err != nil {
-		return err
-	}
 	if r.DryRun {
 		r.pretend(boxes)
-		return nil
+	}
+	if err := Guard(r.losses(boxes), r.Guard); err != nil || r.DryRun {
+		return err
 	}
 	r.announce(boxes)
 	if err := r.each(ctx, boxes, r.told(r.add)); err != nil {

@@ -86,7 +86,8 @@ func fences(t testing.TB, path string) []fence {
 type reader struct {
 	t      *testing.T
 	home   string
-	server *demo.Server
+	server *demo.Server // nil when it is another
+	addr   string       // of the server, by TLS
 	env    []string
 }
 
@@ -107,11 +108,19 @@ func newReader(t *testing.T, before func(user, verb, mailbox string) error) *rea
 	if err := server.Account(docUser).Fill(demo.Corpus(20, 60)); err != nil {
 		t.Fatal(err)
 	}
+	r := newReaderOf(t, server.TLSAddr(), docPassword, server.Certificate())
+	r.server = server
+	return r
+}
+
+// newReaderOf is a reader whose server is another one than the demo's.
+func newReaderOf(t *testing.T, addr, password string, certificate *demo.Certificate) *reader {
+	t.Helper()
 	home := scratch(t)
-	r := &reader{t: t, home: home, server: server}
+	r := &reader{t: t, home: home, addr: addr}
 	bin := filepath.Join(home, "bin")
-	r.write("ca.pem", 0o600, string(server.Certificate().CA))
-	r.write("bin/pass", 0o700, "#!/bin/sh\n[ \"$*\" = \"show mail\" ] && echo '"+docPassword+"'\n")
+	r.write("ca.pem", 0o600, string(certificate.CA))
+	r.write("bin/pass", 0o700, "#!/bin/sh\n[ \"$*\" = \"show mail\" ] && echo '"+password+"'\n")
 	golang, cache := r.golang()
 	// The tests are not run within the tests. What is run is found in the cache.
 	r.write("bin/go", 0o700, fmt.Sprintf(`#!/bin/sh
@@ -168,7 +177,7 @@ func (r *reader) write(name string, mode os.FileMode, text string) {
 
 // here is text with the server that is there in place of the example.
 func (r *reader) here(text string) string {
-	return strings.ReplaceAll(text, docHost, r.server.TLSAddr())
+	return strings.ReplaceAll(text, docHost, r.addr)
 }
 
 // sh runs a script in the way that somebody does who stops at the first error.
@@ -195,6 +204,10 @@ func (r *reader) follow(f fence) {
 		r.toml(f, text)
 	case "sql":
 		r.sql(f, text)
+	case "muttrc":
+		r.muttrc(f, text)
+	case "systemd":
+		r.systemd(f, text)
 	case "", "text", "json": // a drawing, an output
 	default:
 		r.t.Errorf("%s: nobody knows how to test a block of %q", f, f.lang)
@@ -243,6 +256,29 @@ func (r *reader) toml(f fence, text string) {
 	stdout, stderr, err := r.sh("postbag status --config " + name)
 	if err != nil || stderr != "" || stdout == "" {
 		r.t.Errorf("%s: %v\n%s\n%s%s", f, err, text, stdout, stderr)
+	}
+}
+
+// muttrc becomes the reader's own; mutt, where there is one, understands it.
+func (r *reader) muttrc(f fence, text string) {
+	r.t.Helper()
+	r.write("muttrc", 0o600, text)
+	if mutt, err := exec.LookPath("mutt"); err == nil {
+		if stdout, stderr, err := r.sh(mutt + " -n -F muttrc -Q folder -Q trash"); err != nil || stderr != "" {
+			r.t.Errorf("%s: %v\n%s%s", f, err, stdout, stderr)
+		}
+	}
+}
+
+// systemd runs what a unit starts.
+func (r *reader) systemd(f fence, text string) {
+	r.t.Helper()
+	for line := range strings.Lines(text) {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart=%h/go/bin/"); ok {
+			r.crontab(f, "* * * * * "+command+"\n")
+		} else if strings.HasPrefix(line, "Exec") {
+			r.t.Errorf("%s: nobody knows how to test %q", f, line)
+		}
 	}
 }
 
@@ -378,7 +414,7 @@ func TestDocumentedFlags(t *testing.T) {
 	for _, path := range documents(t) {
 		text := read(t, path)
 		for line := range strings.Lines(text) {
-			if regexp.MustCompile(`\b(mbsync|doveadm|go|tail|apt-get) .*-`).MatchString(line) && !strings.Contains(line, "postbag") {
+			if regexp.MustCompile(`\b(mbsync|doveadm|go|tail|apt-get|systemctl) .*-`).MatchString(line) && !strings.Contains(line, "postbag") {
 				continue // flags of others
 			}
 			for _, m := range flag.FindAllStringSubmatch(line, -1) {
