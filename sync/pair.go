@@ -33,14 +33,25 @@ func arrivals(in Input, s state.Side) []*arrival {
 			list = append(list, a)
 		}
 	}
+	now := make(map[mail.Ref]mail.Flags, len(in.Delta[s].Flags))
+	for _, f := range in.Delta[s].Flags {
+		now[f.Ref] = f.Flags
+	}
+	of := func(r *state.Row) mail.Message {
+		m := rowMessage(r, s)
+		if f, changed := now[m.Ref]; changed {
+			m.Flags = f
+		}
+		return m
+	}
 	for _, r := range in.Retry {
 		if r.Alone(s) {
-			add(&arrival{msg: rowMessage(r, s), row: r})
+			add(&arrival{msg: of(r), row: r})
 		}
 	}
 	for _, r := range in.Alone[s] {
 		if r.Alone(s) {
-			add(&arrival{msg: rowMessage(r, s), row: r, candidate: true})
+			add(&arrival{msg: of(r), row: r, candidate: true})
 		}
 	}
 	for _, m := range in.Delta[s].New {
