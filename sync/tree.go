@@ -96,7 +96,7 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox, guess bool) {
 	free := func(r *state.Mailbox) bool { return t.joins[r] == nil || t.joins[r].Info[s] == nil }
 	for _, r := range t.in.Records {
-		if info.ObjectID != "" && r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && free(r) {
+		if info.ObjectID != "" && r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && (r.Name[s] == "INBOX") == (info.Name == "INBOX") && free(r) {
 			return r, false
 		}
 	}
@@ -187,7 +187,7 @@ func (t *tree) vanished(s state.Side, info *mail.MailboxInfo) *state.Mailbox {
 // elsewhere reports whether the mailbox on record is listed under another name
 // than info's, whose name it had.
 func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo) bool {
-	return r.ObjectID[s] != "" && slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
+	return r.ObjectID[s] != "" && r.Name[s] != "INBOX" && slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
 		return o.ObjectID == r.ObjectID[s] && o.Name != info.Name
 	})
 }

@@ -1,0 +1,101 @@
+package sync_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is a wrong planner: one place of the engine's source, and what it is to
+// be instead.
+type mutant struct{ file, old, wrong, name string }
+
+var mutants = []mutant{
+	{"policy.go", "if !p.May[s].Flags || changed[o].IsZero()", "if changed[o].IsZero()", "flags change where the policy does not allow it"},
+	{"policy.go", "Remove: changed[o].Remove.Intersect(now[s]).Minus(changed[s].Add)", "", "flags are never taken away"},
+	{"policy.go", ".Minus(changed[s].Add)}", "}", "a removal beats an addition"},
+	{"policy.go", "changed[s] = mail.DiffFlags(base[s], now[s])", "changed[s] = mail.DiffFlags(base[0], now[s])", "both sides share one base"},
+	{"policy.go", "after = now\n", "after = base\n", "what is recorded is not what is there"},
+	{"plan.go", "if in.Policy.May[left].Deletes {", "if true {", "a backup deletes"},
+	{"plan.go", "if e := touched[s][ref]; e != nil {\n\t\t\t\te.gone[s] = true", "if e := touched[s][ref]; e != nil {\n\t\t\t\te.gone[1-s] = true", "what is gone here is gone there"},
+	{"plan.go", "p.Removes[left] = append(p.Removes[left], &r)\n\t\t\treturn", "p.Removes[left] = append(p.Removes[left], &r)", "what is removed is recorded as kept, too"},
+	{"plan.go", "paired := r.Alive(state.A) && r.Alive(state.B)", "paired := true", "a message of one side only is taken for one that was deleted"},
+	{"plan.go", "case !alive[0] && !alive[1]:", "case !alive[0] || !alive[1]:", "a deletion is forgotten"},
+	{"plan.go", "mark := mail.Flags{System: mail.Deleted}", "mark := mail.Flags{}", "a deletion is reported as winning over its own mark"},
+	{"plan.go", "base := a.Flags.Intersect(b.Flags)", "base := a.Flags.Union(b.Flags)", "without a base flags are taken away"},
+	{"plan.go", "do[s].Add = do[s].Add.Minus(deleted)", "", `without a base \Deleted is spread`},
+	{"plan.go", "case pair[1].row != nil:", "case false:", "a known row is left behind when its message is paired"},
+	{"plan.go", "if a.candidate {", "if false {", "what is only there to be compared with is copied"},
+	{"plan.go", "wanted := in.Policy.May[to].New && ", "wanted := ", "messages are added where the policy does not allow it"},
+	{"plan.go", "if !a.taken {", "if true {", "what was paired is copied as well"},
+	{"plan.go", "r.Ref[s], r.Flags[s], r.Gone[s] = a.msg.Ref, a.msg.Flags, 0\n\tp.Records", "r.Ref[s], r.Flags[s], r.Gone = a.msg.Ref, a.msg.Flags, [2]int64{}\n\tp.Records", "a message removed from the copy comes back"},
+	{"pair.go", "k, ok := key(&a.msg)\n\t\t\tif a.taken || !ok {", "k, ok := key(&a.msg)\n\t\t\tif !ok {", "one message is paired twice"},
+	{"pair.go", "return identityKey{digest: m.ID.Digest}, m.ID.Digest.Known()", "return identityKey{digest: m.ID.Digest}, true", "unknown digests are equal"},
+	{"pair.go", "for i := range min(len(as), len(bs)) {\n\t\t\ttake(as[i], bs[i])", "for i := range min(len(as), len(bs), 1) {\n\t\t\ttake(as[i], bs[i])", "of several equal messages one is paired"},
+	{"pair.go", "case TrustID:", "case TrustID, TrustDigest:", "headers are believed where both sides have a base"},
+	{"pair.go", "return k, ok && m.ID.MessageID != 0", "return k, ok", "date and size are an identity"},
+	{"pair.go", "alike(bs) && len(as) <= len(bs)", "alike(bs)", "of several that may differ any is taken"},
+	{"pair.go", "m.Flags.System&mail.Draft == 0", "true", "a draft is its earlier version"},
+	{"pair.go", "have[ref] = true\n\t}\n\tadd", "_ = ref\n\t}\n\tadd", "a message that is gone is paired"},
+	{"pair.go", "m.Flags = f\n", "_ = f\n", "flags on record go before those that are there"},
+	{"moves.go", "func(r *state.Row, mailbox int64) bool { return r.Mailbox != mailbox }", "func(r *state.Row, mailbox int64) bool { return true }", "a new name is a move into the same mailbox"},
+	{"moves.go", "waiting[k] = slices.Delete(waiting[k], i, i+1)", "", "one message moves to two places"},
+	{"moves.go", "if ok && !gone[l.Row] {", "if ok {", "one message moves by two rules"},
+	{"moves.go", "[]moveRule{byDigest, byObject}", "[]moveRule{byDigest, byObject, byMessageID}", "an edited message is its earlier version under a new name"},
+	{"moves.go", "if apart == (a.Mailbox == b.Mailbox)", "if apart && a.Mailbox == b.Mailbox", "moves to different mailboxes are one"},
+	{"guard.go", "x.Delete >= guardMessages && x.Delete*100 >= x.Held*guardPercent", "x.Delete > guardMessages && x.Delete*100 >= x.Held*guardPercent", "the guard is one message late"},
+	{"guard.go", "x.Delete >= x.Held && x.Held >= guardEmpty", "x.Delete > x.Held && x.Held >= guardEmpty", "a mailbox may be emptied"},
+	{"guard.go", "deleted[s]*100 > held[s]*guardAccountPercent", "deleted[s]*100 > held[s]*guardPercent", "an account may lose too much"},
+	{"tree.go", `r.Name[s] == "INBOX" ||`, "", "INBOX is taken for a renamed mailbox"},
+}
+
+// tables are the tests that every mutant has to pass, and must not: exhaustive,
+// and quick.
+const tables = "^(TestMerge|TestPlan|TestFind|TestGuard|TestPair|TestTree|TestConflictMatrix$|TestMailboxMatrix$|TestEveryFlag|TestFlags|TestFirstRun|TestDateAndSize|TestEqualMessages|TestNumberedAnew|TestDeletedFromCopy|TestRenumbered)"
+
+// Each mutant of the planner fails a test. The code itself knows nothing of them:
+// the compiler is given another file in its place.
+func TestMutantsDie(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the package once for each mutant")
+	}
+	dir := t.TempDir()
+	for i, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			path, err := filepath.Abs(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.old); n != 1 {
+				t.Fatalf("%s has %d times %q, want it once: write the mutant anew", m.file, n, m.old)
+			}
+			wrong := filepath.Join(dir, "mutant.go")
+			if err := os.WriteFile(wrong, []byte(strings.Replace(string(source), m.old, m.wrong, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			overlay := filepath.Join(dir, "overlay.json")
+			replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: wrong}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			binary := filepath.Join(dir, "mutant.test")
+			if out, err := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+				t.Fatalf("mutant %d is not even a program: %v\n%s", i, err, out)
+			}
+			out, err := exec.Command(binary, "-test.short", "-test.failfast", "-test.timeout=30s", "-test.run", tables).CombinedOutput()
+			if err == nil {
+				t.Errorf("mutant %d survives %s:\n%s", i, tables, out)
+			}
+		})
+	}
+}
