@@ -58,11 +58,26 @@ func (r *run) rekey(ctx context.Context, b *box, s state.Side) error {
 		}
 	}
 	takeRekeyed(b, s, moves)
+	renew(b.retry, tx.Rows)
+	renew(b.alone[s], tx.Rows)
 	for i, m := range moves {
 		b.rows = append(b.rows, tx.Rows[i])
 		b.delta[s].Flags = append(b.delta[s].Flags, mail.FlagState{Ref: m.Msg.Ref, Flags: m.Msg.Flags})
 	}
 	return nil
+}
+
+// renew gives rows that were loaded before the values that they have now.
+func renew(rows, now []*state.Row) {
+	byID := make(map[int64]*state.Row, len(now))
+	for _, row := range now {
+		byID[row.ID] = row
+	}
+	for _, row := range rows {
+		if v := byID[row.ID]; v != nil {
+			row.Ref = v.Ref
+		}
+	}
 }
 
 // takeRekeyed takes messages that got a new ref out of a side's delta, and their
