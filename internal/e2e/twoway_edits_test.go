@@ -31,7 +31,9 @@ type history struct {
 	odd map[string]bool
 	// names lets mailboxes be made, renamed and removed.
 	names bool
-	named bool // one was, in the Maildir, in this round
+	// parents are mailboxes that got another below them in this round.
+	parents map[string]bool
+	named   bool // one was, in the Maildir, in this round
 }
 
 func newHistory(t *testing.T, w *twoWay, seed uint64, names bool) *history {
@@ -125,7 +127,7 @@ func ordered(list []place) []place {
 // change makes up to n edits on each side.
 func (h *history) change(n int) {
 	h.t.Helper()
-	h.edits, h.odd, h.named = nil, map[string]bool{}, false
+	h.edits, h.odd, h.parents, h.named = nil, map[string]bool{}, map[string]bool{}, false
 	for _, on := range h.random.Perm(2) {
 		for range h.random.IntN(n + 1) {
 			if on == 0 {

@@ -13,8 +13,9 @@ func removeFile(m stored) error { return os.Remove(m.path) }
 func (h *history) newName(boxes []string) string {
 	h.made++
 	name := fmt.Sprintf("Made %d", h.made)
-	if parent := pick(h, boxes); parent != "INBOX" && h.chance(30) && strings.Count(parent, "/") < 3 {
+	if parent := pick(h, boxes); parent != "INBOX" && !h.odd[parent] && h.chance(30) && strings.Count(parent, "/") < 3 {
 		name = parent + "/" + name
+		h.parents[parent] = true
 	}
 	return name
 }
@@ -25,7 +26,7 @@ func (h *history) lone(boxes []string) string {
 	server, local := h.sides(h.t)
 	var list []string
 	for _, b := range boxes {
-		alone := b != "INBOX" && !h.odd[b] && len(server[b].Messages) > 2 && len(local[b].Messages) > 2
+		alone := b != "INBOX" && !h.odd[b] && !h.parents[b] && len(server[b].Messages) > 2 && len(local[b].Messages) > 2
 		for _, o := range boxes {
 			alone = alone && !strings.HasPrefix(o, b+"/")
 		}
@@ -40,7 +41,8 @@ func (h *history) lone(boxes []string) string {
 }
 
 func (h *history) nameOnServer(boxes []string) {
-	name, old := h.newName(boxes), h.lone(boxes)
+	old := h.lone(boxes)
+	name := h.newName(boxes)
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
 		h.did("server: create %s", name)
 		must(h.t, h.server.names("CREATE", name))
@@ -58,7 +60,8 @@ func (h *history) nameInMaildir(boxes []string) {
 		return
 	}
 	h.named = true
-	name, old := h.newName(boxes), h.lone(boxes)
+	old := h.lone(boxes)
+	name := h.newName(boxes)
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
 		h.did("maildir: create %s", name)
 		must(h.t, h.reader.create(name))
