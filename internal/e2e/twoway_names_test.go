@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"postbag/internal/imaptest"
+	"postbag/internal/mail"
 )
 
 func removeFile(m stored) error { return os.Remove(m.path) }
@@ -40,12 +43,59 @@ func (h *history) lone(boxes []string) string {
 	return pick(h, list)
 }
 
+// park is called for a mailbox that one side is about to lose: the other keeps what
+// is in it, and from then on the sides differ there.
+func (h *history) park(name string) {
+	h.odd[name], h.parked[name] = true, true
+}
+
+// holdings are the contents of the mailboxes that one side lost in this round, by
+// the side that has them.
+func (h *history) holdings() [2]map[mail.Digest]bool {
+	var held [2]map[mail.Digest]bool
+	for s, d := range h.everything() {
+		held[s] = map[mail.Digest]bool{}
+		for name := range h.odd {
+			if h.parked[name] {
+				for _, e := range d[name].Messages {
+					held[s][e.Digest] = true
+				}
+			}
+		}
+	}
+	return held
+}
+
+func (h *history) everything() [2]imaptest.Dump {
+	return [2]imaptest.Dump{h.target.MustDump(h.t), treeDump(h.t, h.dir)}
+}
+
+// checkHoldings fails the test when a message went with a mailbox that only the
+// other side gave up.
+func (h *history) checkHoldings(held [2]map[mail.Digest]bool) {
+	h.t.Helper()
+	for s, d := range h.everything() {
+		now := placesOf(d)
+		for digest := range held[s] {
+			if len(now[digest]) == 0 {
+				h.t.Errorf("%.12s was in a mailbox that the other side gave up, and is gone from side %d", digest, s)
+			}
+		}
+	}
+}
+
 func (h *history) nameOnServer(boxes []string) {
 	old := h.lone(boxes)
 	name := h.newName(boxes)
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
 		h.did("server: create %s", name)
 		must(h.t, h.server.names("CREATE", name))
+		return
+	}
+	if h.chance(30) {
+		h.did("server: delete %s", old)
+		h.park(old)
+		must(h.t, h.server.names("DELETE", old))
 		return
 	}
 	h.did("server: rename %s to %s", old, name)
@@ -65,6 +115,12 @@ func (h *history) nameInMaildir(boxes []string) {
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
 		h.did("maildir: create %s", name)
 		must(h.t, h.reader.create(name))
+		return
+	}
+	if h.chance(30) {
+		h.did("maildir: remove the mailbox %s", old)
+		h.park(old)
+		must(h.t, os.RemoveAll(h.reader.box(old)))
 		return
 	}
 	h.odd[old], h.odd[name] = true, true

@@ -74,13 +74,14 @@ func (h *history) round(base imaptest.Dump, edits int) imaptest.Dump {
 	t.Helper()
 	h.change(edits)
 	x := h.expected(base)
-	trash := h.trash(t)
+	trash, held := h.trash(t), h.holdings()
 	c := h.sync(t, "--force-deletes").want(t, 0)
 	if len(h.odd) > 0 { // the stamp of a mailbox that was renamed may come one run later
 		h.sync(t, "--force-deletes", "--json").want(t, 0).unchanged(t)
 	}
 	after := h.settled(t, "--force-deletes")
 	x.check(t, after)
+	h.checkHoldings(held)
 	x.checkTrash(t, trash, h.trash(t), placesOf(after))
 	if t.Failed() {
 		t.Fatalf("POSTBAG_SEED=%d; the edits were\n%s%s", h.seed, describe(h.edits), c)
@@ -133,7 +134,9 @@ func TestTwoWayHistories(t *testing.T) {
 					rounds++
 				}
 				histories++
-				h.verify(t).want(t, 0)
+				if len(h.parked) == 0 {
+					h.verify(t).want(t, 0)
+				}
 			})
 			t.Logf("%d histories of %d rounds", histories, rounds)
 		})
