@@ -28,12 +28,11 @@ type history struct {
 	edits   []string
 	// odd are mailboxes that were renamed or removed in this round, by any of
 	// their names: what becomes of the messages in them depends on both sides.
-	odd map[string]bool
+	odd  map[string]bool
+	lost map[string]bool // of these, those that were removed
 	// names lets mailboxes be made, renamed and removed.
-	names bool
-	// parents are mailboxes that got another below them in this round.
-	parents map[string]bool
-	named   bool // one was, in the Maildir, in this round
+	names   bool
+	deletes bool // the syncs delete mailboxes
 }
 
 func newHistory(t *testing.T, w *twoWay, seed uint64, names bool) *history {
@@ -127,7 +126,7 @@ func ordered(list []place) []place {
 // change makes up to n edits on each side.
 func (h *history) change(n int) {
 	h.t.Helper()
-	h.edits, h.odd, h.parents, h.named = nil, map[string]bool{}, map[string]bool{}, false
+	h.edits, h.odd, h.lost = nil, map[string]bool{}, map[string]bool{}
 	for _, on := range h.random.Perm(2) {
 		for range h.random.IntN(n + 1) {
 			if on == 0 {

@@ -53,34 +53,37 @@ func TestTwoWayKillAtRandomTimes(t *testing.T) {
 	t.Cleanup(func() { t.Logf("%d rounds, %d kills, %d syncs that got through first", rounds, kills, kept) })
 	seeds(t, 1, func(seed uint64) {
 		h := newHistory(t, newTwoWay(t, dovecot), seed, true)
+		h.deletes = seed%2 == 0
 		d := h.begin(40)
 		random := rand.New(rand.NewPCG(seed, 8))
 		for range 4 {
 			h.change(20)
 			x := h.expected(d)
 			r := keep(t, dovecot, h.twoWay)
-			whole := r.sync(t, "--force-deletes").want(t, 0).elapsed
+			c := h.syncWhole()
+			h.parkWhatStayed()
 			end := r.agree(t)
+			x.stayed = h.inParked()
 			x.check(t, end)
 			for range 4 {
 				r.back(t)
 				var log []string
 				for range 1 + random.IntN(2) {
-					after := time.Duration(random.Int64N(int64(whole)))
+					after := time.Duration(random.Int64N(int64(c.elapsed)))
 					log = append(log, fmt.Sprint(after))
-					if c := r.killWhen(t, after, "--force-deletes"); c.killed() {
+					if c := r.killWhen(t, after, h.options()...); c.killed() {
 						kills++
 					} else {
 						kept++
 					}
 				}
-				if r.endsAs(t, end, "--force-deletes"); t.Failed() {
-					t.Fatalf("POSTBAG_SEED=%d; killed after %s of %v; the edits were\n%s", seed, strings.Join(log, " and "), whole, describe(h.edits))
+				if r.endsAs(t, end, h.options()...); t.Failed() {
+					t.Fatalf("POSTBAG_SEED=%d; killed after %s of %v; the edits were\n%s", seed, strings.Join(log, " and "), c.elapsed, describe(h.edits))
 				}
 			}
 			r.resume(t)
-			h.sync(t, "--force-deletes").want(t, 0)
-			d = h.settled(t, "--force-deletes")
+			h.sync(t, h.options()...).want(t, 0)
+			d = h.settled(t, h.options()...)
 			rounds++
 		}
 	})

@@ -16,9 +16,8 @@ func removeFile(m stored) error { return os.Remove(m.path) }
 func (h *history) newName(boxes []string) string {
 	h.made++
 	name := fmt.Sprintf("Made %d", h.made)
-	if parent := pick(h, boxes); parent != "INBOX" && !h.odd[parent] && h.chance(30) && strings.Count(parent, "/") < 3 {
+	if parent := pick(h, boxes); parent != "INBOX" && h.chance(30) && strings.Count(parent, "/") < 3 {
 		name = parent + "/" + name
-		h.parents[parent] = true
 	}
 	return name
 }
@@ -29,7 +28,7 @@ func (h *history) lone(boxes []string) string {
 	server, local := h.sides(h.t)
 	var list []string
 	for _, b := range boxes {
-		alone := b != "INBOX" && !h.odd[b] && !h.parents[b] && len(server[b].Messages) > 2 && len(local[b].Messages) > 2
+		alone := b != "INBOX" && !h.odd[b] && len(server[b].Messages) > 2 && len(local[b].Messages) > 2
 		for _, o := range boxes {
 			alone = alone && !strings.HasPrefix(o, b+"/")
 		}
@@ -43,10 +42,26 @@ func (h *history) lone(boxes []string) string {
 	return pick(h, list)
 }
 
-// park is called for a mailbox that one side is about to lose: the other keeps what
-// is in it, and from then on the sides differ there.
+// park is called for a mailbox that one side is about to lose: unless the syncs
+// delete mailboxes, the other keeps what is in it, and from then on the sides differ
+// there.
 func (h *history) park(name string) {
-	h.odd[name], h.parked[name] = true, true
+	h.odd[name], h.lost[name] = true, true
+	if !h.deletes {
+		h.parked[name] = true
+	}
+}
+
+// parkWhatStayed parks the mailboxes that were to be deleted, and that new mail
+// kept where it was.
+func (h *history) parkWhatStayed() {
+	for _, d := range h.everything() {
+		for name := range h.lost {
+			if _, ok := d[name]; ok {
+				h.parked[name] = true
+			}
+		}
+	}
 }
 
 // holdings are the contents of the mailboxes that one side lost in this round, by
@@ -56,10 +71,23 @@ func (h *history) holdings() [2]map[mail.Digest]bool {
 	for s, d := range h.everything() {
 		held[s] = map[mail.Digest]bool{}
 		for name := range h.odd {
-			if h.parked[name] {
+			if h.parked[name] && h.lost[name] {
 				for _, e := range d[name].Messages {
 					held[s][e.Digest] = true
 				}
+			}
+		}
+	}
+	return held
+}
+
+// inParked are the contents of the mailboxes in which the sides differ.
+func (h *history) inParked() map[mail.Digest]bool {
+	held := map[mail.Digest]bool{}
+	for _, d := range h.everything() {
+		for name := range h.parked {
+			for _, e := range d[name].Messages {
+				held[e.Digest] = true
 			}
 		}
 	}
@@ -103,13 +131,7 @@ func (h *history) nameOnServer(boxes []string) {
 	must(h.t, h.server.names("RENAME", old, name))
 }
 
-// nameInMaildir makes or renames a mailbox, once a round: those that a reader made
-// have no identity, and two of them that changed are not told apart.
 func (h *history) nameInMaildir(boxes []string) {
-	if h.named {
-		return
-	}
-	h.named = true
 	old := h.lone(boxes)
 	name := h.newName(boxes)
 	if old == "" || h.chance(50) || strings.HasPrefix(name, old+"/") {
