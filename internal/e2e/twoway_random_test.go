@@ -124,7 +124,7 @@ func (h *history) expected(base imaptest.Dump) *expect {
 func (x *expect) checkTrash(t testing.TB, before, now map[mail.Digest]int, end places) {
 	t.Helper()
 	for d, local := range x.local {
-		if where(local) != where(x.base[d]) || slices.ContainsFunc(local, func(p place) bool { return x.odd[p.box] }) {
+		if x.stayed[d] || where(local) != where(x.base[d]) || slices.ContainsFunc(local, func(p place) bool { return x.odd[p.box] }) {
 			continue
 		}
 		if gone := len(local) - len(end[d]); now[d]-before[d] < gone {
