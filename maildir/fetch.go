@@ -65,7 +65,7 @@ func (c *content) describe(id *mail.Identity, withDigest bool) error {
 			head = appendWire(nil, head)
 		}
 	}
-	id.MessageID, id.Described = mail.MessageIDOf(head), true
+	id.MessageID, id.Described, id.Added = mail.MessageIDOf(head), true, mail.AddedTo(head)
 	return nil
 }
 

@@ -275,6 +275,9 @@ func newSizes(b *box, s state.Side) []int64 {
 	sizes := make(map[int64]bool)
 	for _, m := range b.delta[s].New {
 		sizes[m.Size] = true
+		if b.trust == TrustID && m.Size >= 0 {
+			sizes[m.Size-m.ID.Added], sizes[m.Size+mail.AddedLine] = true, true
+		}
 	}
 	for _, row := range b.retry {
 		if row.Alone(s) {

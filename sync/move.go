@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"postbag/internal/mail"
@@ -204,12 +205,35 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 		m.Row.Mark = ""
 		tx.Rows = append(tx.Rows, m.Row)
 	}
+	if err == nil && len(byRef) > 0 {
+		var late []Moved
+		if late, err = lateMoves(ctx, mb, byRef); len(late) > 0 {
+			// Somebody moved or removed them there meanwhile: the next look tells where
+			// they are. Until then their copies on side s are left alone.
+			from.again, to.again = true, true
+			done = append(done, late...)
+		}
+	}
 	takeMoved(from, to, s, done)
-	r.rep.count(to.name(), o, Counts{Moved: len(done)})
+	r.rep.count(to.name(), o, Counts{Moved: len(tx.Delete)})
 	if cerr := commit(context.WithoutCancel(ctx), r.Journal, &tx, false); cerr != nil {
 		return cerr
 	}
 	return err
+}
+
+// lateMoves are those of moves whose message is not in the mailbox that it was to
+// leave.
+func lateMoves(ctx context.Context, mb mail.Mailbox, moves map[mail.Ref]Moved) ([]Moved, error) {
+	left := maps.Clone(moves)
+	refs := slices.SortedFunc(maps.Keys(left), mail.Ref.Compare)
+	if err := mb.Describe(ctx, refs, false, func(m mail.Message) error {
+		delete(left, m.Ref)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Values(left)), nil
 }
 
 // movedRow is the row of a message that side s moved, and side o after it, where

@@ -67,8 +67,16 @@ func arrivals(in Input, s state.Side) []*arrival {
 
 // rowMessage is the message of a row as side s has it.
 func rowMessage(r *state.Row, s state.Side) mail.Message {
-	return mail.Message{Ref: r.Ref[s], Flags: r.Flags[s], Size: r.Size, Date: r.Date, ID: r.Ident}
+	m := mail.Message{Ref: r.Ref[s], Flags: r.Flags[s], Size: r.Size, Date: r.Date, ID: r.Ident}
+	if r.Mark == markAdded {
+		m.ID.Added = mail.AddedLine
+	}
+	return m
 }
+
+// markAdded is the Mark of a row of one side whose message has a line that another
+// sync program added. It lasts until the row is a pair.
+const markAdded = "added"
 
 // joinIdentity is all that is known of a message that is a and b.
 func joinIdentity(a, b mail.Identity) mail.Identity {
@@ -79,7 +87,7 @@ func joinIdentity(a, b mail.Identity) mail.Identity {
 	if !id.Described {
 		id.MessageID, id.Described = b.MessageID, b.Described
 	}
-	id.ObjectID = cmp.Or(a.ObjectID, b.ObjectID)
+	id.ObjectID, id.Added = cmp.Or(a.ObjectID, b.ObjectID), max(a.Added, b.Added)
 	return id
 }
 
@@ -111,7 +119,7 @@ const (
 //  3. with TrustID, an unknown digest, equal Message-ID, size and date, or
 //     Message-ID and size, when that names one message on each side. A message
 //     that has no Message-ID is read: strangers of one size may have come in one
-//     second.
+//     second. A line that another sync program added to one of them does not count.
 //
 // What stays unclear is left to the copy, which learns the digest (see maybe).
 func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
@@ -148,6 +156,11 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 	case TrustID:
 		zip(sides, datedIDKey, one)
 		zip(sides, messageIDKey, one)
+		zip(sides, withoutAdded, func(as, bs []*arrival) {
+			if as[0].msg.ID.Added != bs[0].msg.ID.Added {
+				one(as, bs)
+			}
+		})
 	}
 	return pairs
 }
@@ -181,6 +194,14 @@ func digestKey(m *mail.Message) (identityKey, bool) {
 func messageIDKey(m *mail.Message) (identityKey, bool) {
 	return identityKey{id: m.ID.MessageID, size: m.Size},
 		m.ID.Described && m.ID.MessageID != 0 && m.Size >= 0 && m.Flags.System&mail.Draft == 0
+}
+
+// withoutAdded is messageIDKey of a message as it was before another sync program
+// added a line to it.
+func withoutAdded(m *mail.Message) (identityKey, bool) {
+	k, ok := messageIDKey(m)
+	k.size -= m.ID.Added
+	return k, ok
 }
 
 func datedKey(m *mail.Message) (identityKey, bool) {
@@ -252,6 +273,9 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 		sizes[s] = make(map[int64]bool)
 		for _, a := range list {
 			sizes[s][a.msg.Size] = true
+			if a.msg.Size >= 0 {
+				sizes[s][a.msg.Size-a.msg.ID.Added] = true
+			}
 		}
 	}
 	for s, list := range sides {

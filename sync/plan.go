@@ -223,7 +223,10 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 	}
 	r.Ref = [2]mail.Ref{a.Ref, b.Ref}
 	r.Gone = [2]int64{}
-	r.Size = max(a.Size, b.Size)
+	r.Size, r.Mark = max(a.Size, b.Size), ""
+	if a.Size >= 0 && b.Size >= 0 && a.ID.Added != b.ID.Added { // as it was before
+		r.Size = min(a.Size, b.Size)
+	}
 	if r.Date.IsZero() {
 		if r.Date = a.Date; r.Date.IsZero() {
 			r.Date = b.Date
@@ -288,6 +291,9 @@ func (p *Plan) hold(in Input, s state.Side, a *arrival) *state.Row {
 func (p *Plan) record(in Input, s state.Side, a *arrival) {
 	r := &state.Row{Mailbox: in.Mailbox, Born: thisRun, Size: a.msg.Size, Date: a.msg.Date, Ident: a.msg.ID}
 	r.Ref[s], r.Flags[s] = a.msg.Ref, a.msg.Flags
+	if a.msg.ID.Added > 0 {
+		r.Mark = markAdded
+	}
 	a.row = r
 	p.Records = append(p.Records, r)
 }

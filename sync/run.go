@@ -166,7 +166,8 @@ type box struct {
 	counted [2]bool
 	noted   MailboxReport // what the verbose were told of
 	ahead   ahead
-	orphan  bool // side lost has the mailbox no more, see orphan.go
+	holds   [2]mail.Flags // flags that messages of a side were seen to take
+	orphan  bool          // side lost has the mailbox no more, see orphan.go
 	lost    state.Side
 }
 

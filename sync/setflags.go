@@ -64,11 +64,14 @@ func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []Se
 			Reason: "this side cannot hold: " + unheld.String(), Hint: "the flags stay on the other side"})
 	}
 	states, err := w.SetFlags(ctx, changes)
+	if err == nil {
+		states, err = r.insist(ctx, b, s, w, changes, states)
+	}
 	count := 0
 	for _, f := range states {
 		if a, ok := waiting[f.Ref]; ok {
 			delete(waiting, f.Ref)
-			a.Row.Flags[s] = achieved(a.Row.Flags[s], a.Do[s], f.Flags)
+			a.Row.Flags[s] = achieved(a.Row.Flags[s], a.Do[s], f.Flags, b.holds[s])
 			count++
 		}
 	}
@@ -79,9 +82,47 @@ func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []Se
 	return err
 }
 
+// insist notes which flags a side took, and sets once more those that none of its
+// messages took: another client may have been quicker. It answers with the flags as
+// they are then.
+func (r *run) insist(ctx context.Context, b *box, s state.Side, w mail.WritableMailbox, changes []mail.FlagChange, states []mail.FlagState) ([]mail.FlagState, error) {
+	wanted := make(map[mail.Ref]mail.Flags, len(changes))
+	for _, c := range changes {
+		wanted[c.Ref] = c.Delta.Add
+	}
+	note := func(states []mail.FlagState) (again []mail.FlagChange) {
+		for _, f := range states {
+			b.holds[s] = b.holds[s].Union(wanted[f.Ref].Intersect(f.Flags))
+		}
+		for _, f := range states {
+			if lacks := wanted[f.Ref].Minus(f.Flags).Minus(b.holds[s]); !lacks.IsZero() {
+				again = append(again, mail.FlagChange{Ref: f.Ref, Delta: mail.FlagDelta{Add: lacks}})
+			}
+		}
+		return again
+	}
+	again := note(states)
+	if len(again) == 0 {
+		return states, nil
+	}
+	second, err := w.SetFlags(ctx, again)
+	note(second)
+	now := make(map[mail.Ref]mail.Flags, len(second))
+	for _, f := range second {
+		now[f.Ref] = f.Flags
+	}
+	for i, f := range states {
+		if flags, ok := now[f.Ref]; ok {
+			states[i].Flags = flags
+		}
+	}
+	return states, err
+}
+
 // achieved is what to record of a side that was to hold planned after do, and
-// now holds now: planned, but for the part of do that was not taken. What
-// somebody else changed meanwhile is not recorded, so that the next look sees it.
-func achieved(planned mail.Flags, do mail.FlagDelta, now mail.Flags) mail.Flags {
-	return planned.Minus(do.Add.Minus(now)).Union(do.Remove.Intersect(now))
+// now holds now: planned, but for what it does not take at all, because no message
+// of it has. What somebody else changed meanwhile is not recorded, so that the next
+// look sees it.
+func achieved(planned mail.Flags, do mail.FlagDelta, now, holds mail.Flags) mail.Flags {
+	return planned.Minus(do.Add.Minus(now).Minus(holds))
 }

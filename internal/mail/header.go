@@ -43,3 +43,26 @@ func nextField(header []byte) (field, rest []byte) {
 		}
 	}
 }
+
+// AddedLine is the length, in octets of the wire form, of the line that mbsync adds
+// to the header of each message that it copies: "X-TUID: " and 12 characters (isync,
+// sync.c, TUIDL).
+const AddedLine = 22
+
+// AddedTo is how many octets of a header another sync program added: AddedLine, or 0.
+// The header may have CRLF or LF line ends and be followed by a body.
+func AddedTo(header []byte) int64 {
+	const name = "X-TUID: "
+	header = header[:min(len(header), MaxHeader)]
+	for len(header) > 0 {
+		field, rest := nextField(header)
+		line := bytes.TrimRight(field, "\r\n")
+		if len(line) == 0 {
+			return 0
+		}
+		if header = rest; len(line) == AddedLine-2 && bytes.HasPrefix(line, []byte(name)) {
+			return AddedLine
+		}
+	}
+	return 0
+}

@@ -78,6 +78,7 @@ type Identity struct {
 	Described bool      // the Message-ID header was looked for
 	Digest    Digest    // zero when not computed
 	ObjectID  string    // EMAILID (RFC 8474) or X-GM-MSGID; "" when the store has none
+	Added     int64     // octets of a header line that another sync program put in, see AddedLine; 0 for none
 }
 
 // Message is one message as a store lists it, without its content.
