@@ -141,6 +141,13 @@ func fileOf(wire []byte, crlf bool) []byte {
 	return bytes.ReplaceAll(wire, []byte("\r\n"), []byte("\n"))
 }
 
+// byDate is the messages in the order of their dates, in which they were filled
+// in.
+func byDate(list []stored) []stored {
+	slices.SortFunc(list, func(a, b stored) int { return a.Date.Compare(b.Date) })
+	return list
+}
+
 // imapActor is another client of the account, that changes it.
 type imapActor struct {
 	*imaptest.Client

@@ -124,13 +124,6 @@ func fixedWork(t testing.TB, dovecot *imaptest.Dovecot) *rewind {
 	return keep(t, dovecot, w)
 }
 
-// byDate is the messages in the order of their dates, in which they were filled
-// in.
-func byDate(list []stored) []stored {
-	slices.SortFunc(list, func(a, b stored) int { return a.Date.Compare(b.Date) })
-	return list
-}
-
 // twoWayDeaths are the system calls at which a sync is killed: by which it changes
 // files, or speaks to the server.
 var twoWayDeaths = []string{"write", "pwrite64", "fsync", "fdatasync", "syncfs", "renameat2", "unlinkat", "mkdirat", "openat"}
