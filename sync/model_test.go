@@ -138,7 +138,7 @@ func most(w *world) map[string]int {
 
 func TestTwoWayModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 120)) {
+	for seed := range uint64(seeds(t, 50)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { twoWayHistory(t, seed) })
 	}
 }
@@ -214,7 +214,7 @@ func randomPolicy(rng *rand.Rand) sync.Policy {
 // only the other side may lose, or leaves anything to do for a second run.
 func TestAnyPolicyModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 120)) {
+	for seed := range uint64(seeds(t, 50)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { policyHistory(t, seed) })
 	}
 }
