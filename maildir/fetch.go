@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -65,7 +66,16 @@ func (c *content) describe(id *mail.Identity, withDigest bool) error {
 			head = appendWire(nil, head)
 		}
 	}
-	id.MessageID, id.Described, id.Added = mail.MessageIDOf(head), true, mail.AddedTo(head)
+	id.MessageID, id.Described = mail.MessageIDOf(head), true
+	if at := mail.AddedAt(head); at >= 0 {
+		id.Added = mail.AddedLine
+		if withDigest && c.small != nil {
+			sum := sha256.New()
+			sum.Write(head[:at])
+			sum.Write(head[at+mail.AddedLine:])
+			sum.Sum(id.Plain[:0])
+		}
+	}
 	return nil
 }
 

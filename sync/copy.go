@@ -326,13 +326,16 @@ func (c *copier) alreadyThere(cp *Copy, msg mail.Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, there := range cp.Maybe {
-		if there.Ident.Digest != msg.ID.Digest || c.pairs[there] {
+		if there.Ident.Digest != msg.ID.Digest && there.Ident.Plain != msg.ID.Digest || c.pairs[there] {
 			continue
 		}
 		c.pairs[there] = true
 		row := *there
 		row.Ref[c.from], row.Flags[c.from], row.Gone[c.from] = msg.Ref, msg.Flags, 0
-		row.Size, row.Ident = msg.Size, msg.ID
+		row.Size, row.Mark = msg.Size, ""
+		if there.Ident.Digest == msg.ID.Digest {
+			row.Ident = msg.ID
+		}
 		// Flags start from what both share; the next look brings them together.
 		base := msg.Flags.Intersect(there.Flags[c.to])
 		row.Flags = [2]mail.Flags{base, base}

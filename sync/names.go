@@ -26,10 +26,8 @@ func (r *run) names(ctx context.Context) error {
 			return err
 		}
 		r.renames = nil
-		for i := range joins {
-			if err := r.renameJoin(ctx, &joins[i]); err != nil {
-				return err
-			}
+		if err := r.renameJoins(ctx, joins); err != nil {
+			return err
 		}
 		if len(r.renames) == 0 || round == rounds-1 {
 			break

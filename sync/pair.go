@@ -88,6 +88,9 @@ func joinIdentity(a, b mail.Identity) mail.Identity {
 		id.MessageID, id.Described = b.MessageID, b.Described
 	}
 	id.ObjectID, id.Added = cmp.Or(a.ObjectID, b.ObjectID), max(a.Added, b.Added)
+	if !id.Plain.Known() {
+		id.Plain = b.Plain
+	}
 	return id
 }
 
@@ -252,7 +255,7 @@ func maybe(a *arrival, others []*arrival) []*arrival {
 	}
 	var list []*arrival
 	for _, o := range others {
-		if o.taken || !o.msg.ID.Digest.Known() || a.msg.Size >= 0 && o.msg.Size != a.msg.Size {
+		if o.taken || !o.msg.ID.Digest.Known() || a.msg.Size >= 0 && o.msg.Size != a.msg.Size && o.msg.Size-o.msg.ID.Added != a.msg.Size {
 			continue
 		}
 		if a.msg.ID.Described && o.msg.ID.Described && a.msg.ID.MessageID != o.msg.ID.MessageID {

@@ -1,8 +1,10 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"postbag/internal/mail"
@@ -90,34 +92,55 @@ type renamed struct {
 	from, to string
 }
 
-// renameJoin renames what a join wants renamed. What fails here spoils this
-// mailbox only.
-func (r *run) renameJoin(ctx context.Context, j *Join) error {
-	for s, to := range j.Rename {
-		if to == "" || r.DryRun {
-			continue
+// renameJoins renames what joins want renamed, in the order of the new names: a
+// mailbox before those that go below it.
+func (r *run) renameJoins(ctx context.Context, joins []Join) error {
+	if r.DryRun {
+		return nil
+	}
+	for s := range r.store {
+		var todo []*Join
+		for i := range joins {
+			if joins[i].Rename[s] != "" {
+				todo = append(todo, &joins[i])
+			}
 		}
-		if err := r.rename(ctx, j.Record, state.Side(s), to); err != nil {
-			if mail.AsError(err).Scope == mail.ScopeAccount {
+		slices.SortFunc(todo, func(a, b *Join) int { return cmp.Compare(a.Rename[s], b.Rename[s]) })
+		for _, j := range todo {
+			if err := r.renameJoin(ctx, j, state.Side(s)); err != nil {
 				return err
 			}
-			j.Failed = true
-			r.rep.fail(to, state.Side(s), err)
-			continue
-		}
-		info := *j.Info[s]
-		info.Name = to
-		if info.Stamp != "" { // it has another one now
-			info.Stamp = "renamed"
-		}
-		j.Info[s] = &info
-		if j.Record.ID != 0 { // at once: nothing else tells the old name from the new
-			if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {
-				return err
-			}
-			j.Saved = *j.Record
 		}
 	}
+	return nil
+}
+
+// renameJoin renames one mailbox on a side. What fails here spoils this mailbox
+// only.
+func (r *run) renameJoin(ctx context.Context, j *Join, s state.Side) error {
+	to := j.Rename[s]
+	if err := r.rename(ctx, j.Record, s, to); err != nil {
+		if mail.AsError(err).Scope == mail.ScopeAccount {
+			return err
+		}
+		j.Failed = true
+		r.rep.fail(to, s, err)
+		return nil
+	}
+	info := *j.Info[s]
+	info.Name = to
+	if info.Stamp != "" { // it has another one now
+		info.Stamp = "renamed"
+	}
+	j.Info[s] = &info
+	if j.Record.ID == 0 {
+		return nil
+	}
+	// At once: nothing else tells the old name from the new.
+	if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {
+		return err
+	}
+	j.Saved = *j.Record
 	return nil
 }
 

@@ -3,6 +3,7 @@ package sync
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"postbag/internal/mail"
 	"postbag/state"
@@ -196,6 +197,19 @@ func (t *tree) listed(s state.Side, name string) bool {
 	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name })
 }
 
+// crossed reports whether a new name on side B is below a mailbox that side A
+// renamed at the same time: the two may have gone one below the other. Side A's
+// name for it wins.
+func (t *tree) crossed(name string) bool {
+	for _, j := range t.joins {
+		old := j.Saved.Name[state.A]
+		if old != "" && j.Info[state.A] != nil && j.Info[state.A].Name != old && strings.HasPrefix(name, old+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // finish decides what happens where a side lacks the mailbox, or has it under
 // another name. Of two new names side A's wins.
 func (t *tree) finish(j *Join) {
@@ -203,6 +217,9 @@ func (t *tree) finish(j *Join) {
 		o := 1 - s
 		if info == nil || j.Info[o] == nil || j.Saved.Name[s] == "" || j.Saved.Name[s] != j.Saved.Name[o] || info.Name == j.Saved.Name[s] {
 			continue
+		}
+		if state.Side(s) == state.B && t.crossed(info.Name) {
+			o, info = s, j.Info[o]
 		}
 		if t.in.Policy.May[o].Mailboxes && info.Name != j.Info[o].Name && !t.listed(state.Side(o), info.Name) {
 			j.Rename[o] = info.Name

@@ -25,6 +25,7 @@ type adopted struct {
 	undated bool // the program dates files as it likes
 	// plusplus: the tree has the layout of Maildir++.
 	plusplus bool
+	marked   bool // each message in the tree has a line more than on the server
 }
 
 func newAdopted(t testing.TB) *adopted {
@@ -77,6 +78,10 @@ func (a *adopted) check(t testing.TB, more ...string) {
 	if a.undated {
 		undate(server)
 		undate(local)
+	}
+	if a.marked {
+		unmark(server)
+		unmark(local)
 	}
 	if diff := imaptest.Diff(server.Content(), local.Content()); diff != "" {
 		t.Errorf("the sides differ (- only on the server, + only in the Maildir):\n%s", clip(diff))
@@ -134,6 +139,15 @@ func undate(d imaptest.Dump) {
 	}
 }
 
+// unmark leaves of each message what a line more does not change.
+func unmark(d imaptest.Dump) {
+	for _, box := range d {
+		for i := range box.Messages {
+			box.Messages[i].Digest, box.Messages[i].Size = mail.Digest{}, 0
+		}
+	}
+}
+
 // messagesIn counts the messages that commands fetch.
 func messagesIn(t testing.TB, fetches []string) (n int) {
 	t.Helper()
@@ -169,10 +183,19 @@ func stripTUID(t testing.TB, m stored) {
 	must(t, os.Chtimes(m.path, m.Date, m.Date))
 }
 
-// A tree that mbsync pulled, without the headers that it adds, is taken over:
-// nothing is carried again.
+// A tree that mbsync pulled is taken over: nothing is carried again, also where it
+// has added a line to each message.
 func TestTwoWayAdoptsMbsync(t *testing.T) {
 	t.Parallel()
+	for _, strip := range []bool{true, false} {
+		t.Run(fmt.Sprintf("without its line %v", strip), func(t *testing.T) {
+			t.Parallel()
+			adoptMbsync(t, strip)
+		})
+	}
+}
+
+func adoptMbsync(t *testing.T, strip bool) {
 	mbsync := need(t, "mbsync")
 	a := newAdopted(t)
 	must(t, os.MkdirAll(a.dir, 0o700))
@@ -209,9 +232,12 @@ SyncState *
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mbsync: %v\n%s", err, out)
 	}
+	a.marked = !strip
 	for _, list := range readTree(t, a.dir, true) {
 		for _, m := range list {
-			stripTUID(t, m)
+			if strip {
+				stripTUID(t, m)
+			}
 		}
 	}
 	a.onlyHere(t, "INBOX")

@@ -49,20 +49,21 @@ func nextField(header []byte) (field, rest []byte) {
 // sync.c, TUIDL).
 const AddedLine = 22
 
-// AddedTo is how many octets of a header another sync program added: AddedLine, or 0.
-// The header may have CRLF or LF line ends and be followed by a body.
-func AddedTo(header []byte) int64 {
+// AddedAt is where in a header, which may be followed by a body, such a line begins;
+// -1 when there is none. The header is in the wire form, with CRLF.
+func AddedAt(header []byte) int {
 	const name = "X-TUID: "
-	header = header[:min(len(header), MaxHeader)]
-	for len(header) > 0 {
-		field, rest := nextField(header)
-		line := bytes.TrimRight(field, "\r\n")
-		if len(line) == 0 {
-			return 0
+	rest := header[:min(len(header), MaxHeader)]
+	for at := 0; len(rest) > 0; {
+		field, after := nextField(rest)
+		if len(bytes.TrimRight(field, "\r\n")) == 0 {
+			return -1
 		}
-		if header = rest; len(line) == AddedLine-2 && bytes.HasPrefix(line, []byte(name)) {
-			return AddedLine
+		if len(field) == AddedLine && bytes.HasPrefix(field, []byte(name)) && bytes.HasSuffix(field, []byte("\r\n")) {
+			return at
 		}
+		at += len(field)
+		rest = after
 	}
-	return 0
+	return -1
 }

@@ -78,7 +78,11 @@ type Identity struct {
 	Described bool      // the Message-ID header was looked for
 	Digest    Digest    // zero when not computed
 	ObjectID  string    // EMAILID (RFC 8474) or X-GM-MSGID; "" when the store has none
-	Added     int64     // octets of a header line that another sync program put in, see AddedLine; 0 for none
+	// Added is how many octets a header line has that another sync program put in,
+	// see AddedLine; 0 for none. Plain is then the Digest without that line, zero
+	// when not computed. Neither is kept in the state.
+	Added int64
+	Plain Digest
 }
 
 // Message is one message as a store lists it, without its content.
