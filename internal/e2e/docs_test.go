@@ -414,7 +414,7 @@ func TestDocumentedFlags(t *testing.T) {
 	for _, path := range documents(t) {
 		text := read(t, path)
 		for line := range strings.Lines(text) {
-			if regexp.MustCompile(`\b(mbsync|doveadm|go|tail|apt-get|systemctl) .*-`).MatchString(line) && !strings.Contains(line, "postbag") {
+			if regexp.MustCompile(`\b(mbsync|doveadm|go|tail|apt-get|systemctl) .*-`).MatchString(line) && !strings.Contains(line, "postbag ") {
 				continue // flags of others
 			}
 			for _, m := range flag.FindAllStringSubmatch(line, -1) {

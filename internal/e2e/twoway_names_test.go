@@ -16,7 +16,7 @@ func removeFile(m stored) error { return os.Remove(m.path) }
 func (h *history) newName(boxes []string) string {
 	h.made++
 	name := fmt.Sprintf("Made %d", h.made)
-	if parent := pick(h, boxes); parent != "INBOX" && h.chance(30) && strings.Count(parent, "/") < 3 {
+	if parent := pick(h, boxes); parent != "INBOX" && !h.odd[parent] && h.chance(30) && strings.Count(parent, "/") < 3 {
 		name = parent + "/" + name
 	}
 	return name
