@@ -297,6 +297,13 @@ func (c *copier) add(ctx context.Context, fl *flight, cp *Copy, msg mail.Message
 	if c.alreadyThere(cp, msg) {
 		return nil
 	}
+	if c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.b.again = true
+		c.r.Progress.Done(1, msg.Size)
+		return nil
+	}
 	row := c.row(cp, msg)
 	row.Ref[c.to], row.Flags[c.to] = p.Ref, out.Flags
 	row.Gone[c.to] = 0

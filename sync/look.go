@@ -125,6 +125,7 @@ func (r *run) changes(ctx context.Context, b *box, s state.Side, mb mail.Mailbox
 		}
 		d.New = slices.DeleteFunc(d.New, func(m mail.Message) bool { return have[m.Ref] })
 	}
+	r.late.identify(b, s, d.New)
 	r.unsettled(b, s, &d)
 	b.delta[s] = d
 	return nil

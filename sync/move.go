@@ -207,7 +207,7 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 	}
 	if err == nil && len(byRef) > 0 {
 		var late []Moved
-		if late, err = lateMoves(ctx, mb, byRef); len(late) > 0 {
+		if late, err = notThere(ctx, mb, byRef); len(late) > 0 {
 			// Somebody moved or removed them there meanwhile: the next look tells where
 			// they are. Until then their copies on side s are left alone.
 			from.again, to.again = true, true
@@ -222,9 +222,9 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 	return err
 }
 
-// lateMoves are those of moves whose message is not in the mailbox that it was to
+// notThere are those of moves whose message is not in the mailbox that it was to
 // leave.
-func lateMoves(ctx context.Context, mb mail.Mailbox, moves map[mail.Ref]Moved) ([]Moved, error) {
+func notThere(ctx context.Context, mb mail.Mailbox, moves map[mail.Ref]Moved) ([]Moved, error) {
 	left := maps.Clone(moves)
 	refs := slices.SortedFunc(maps.Keys(left), mail.Ref.Compare)
 	if err := mb.Describe(ctx, refs, false, func(m mail.Message) error {

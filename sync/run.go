@@ -131,6 +131,7 @@ type run struct {
 	share  int // of Window, for a mailbox of this pass
 	// renames are those done since the mailboxes were listed.
 	renames []renamed
+	late    lateMoves
 	// broken are the names that a side lists and cannot use.
 	broken [2]map[string]bool
 }
@@ -333,9 +334,11 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 		return err
 	}
 	r.announce(boxes)
+	r.late.expect(boxes)
 	if err := r.each(ctx, boxes, r.told(r.add)); err != nil {
 		return err
 	}
+	r.late.hold()
 	if err := r.each(ctx, boxes, r.told(r.remove)); err != nil {
 		return err
 	}

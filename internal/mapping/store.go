@@ -1,0 +1,119 @@
+package mapping
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postbag/internal/mail"
+)
+
+// Store shows a store under the names of another one: its mailboxes have the names
+// that the routes come from. Those that no route leads to are not listed, and cannot
+// be opened.
+type Store struct {
+	mail.Store
+	to, from map[string]string
+}
+
+// New wraps a store. Routes without an end are left out.
+func New(store mail.Store, routes []Route) *Store {
+	s := &Store{Store: store, to: make(map[string]string, len(routes)), from: make(map[string]string, len(routes))}
+	for _, r := range routes {
+		if r.To != "" {
+			s.to[r.From], s.from[r.To] = r.To, r.From
+		}
+	}
+	return s
+}
+
+// List implements mail.Store.
+func (s *Store) List(ctx context.Context) ([]mail.MailboxInfo, error) {
+	infos, err := s.Store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos = slices.DeleteFunc(slices.Clone(infos), func(i mail.MailboxInfo) bool { return s.from[i.Name] == "" })
+	for i := range infos {
+		infos[i].Name = s.from[infos[i].Name]
+	}
+	slices.SortFunc(infos, func(a, b mail.MailboxInfo) int { return strings.Compare(a.Name, b.Name) })
+	return infos, nil
+}
+
+func (s *Store) name(op, name string) (string, error) {
+	if to, ok := s.to[name]; ok {
+		return to, nil
+	}
+	return "", &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindGone, Op: op, Mailbox: name, Err: fmt.Errorf("it is mapped to no mailbox there")}
+}
+
+// Examine implements mail.Store.
+func (s *Store) Examine(ctx context.Context, name string) (mail.Mailbox, error) {
+	to, err := s.name("examine", name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.Examine(ctx, to)
+}
+
+// Select implements mail.Store.
+func (s *Store) Select(ctx context.Context, name string) (mail.WritableMailbox, error) {
+	to, err := s.name("select", name)
+	if err != nil {
+		return nil, err
+	}
+	mb, err := s.Store.Select(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return mailbox{mb, s}, nil
+}
+
+// mailbox is a mailbox whose messages move to where the names lead.
+type mailbox struct {
+	mail.WritableMailbox
+	s *Store
+}
+
+// Move implements mail.WritableMailbox.
+func (m mailbox) Move(ctx context.Context, refs []mail.Ref, to string) ([]mail.Moved, error) {
+	name, err := m.s.name("move", to)
+	if err != nil {
+		return nil, err
+	}
+	return m.WritableMailbox.Move(ctx, refs, name)
+}
+
+// Create implements mail.Store.
+func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) error {
+	to, err := s.name("create", name)
+	if err != nil {
+		return err
+	}
+	return s.Store.Create(ctx, to, use)
+}
+
+// Rename implements mail.Store. Both names have routes: that of a mailbox which was
+// renamed since it was mapped leads to where it was.
+func (s *Store) Rename(ctx context.Context, from, to string) error {
+	old, err := s.name("rename", from)
+	if err != nil {
+		return err
+	}
+	next, err := s.name("rename", to)
+	if err != nil || old == next {
+		return err
+	}
+	return s.Store.Rename(ctx, old, next)
+}
+
+// Delete implements mail.Store.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	to, err := s.name("delete", name)
+	if err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, to)
+}
