@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/text/unicode/norm"
 	"postbag/internal/mail"
@@ -122,7 +123,7 @@ func TestReadOnlyWritesNothing(t *testing.T) {
 	}
 	_, err1 := s.Select(t.Context(), "Box")
 	_, err2 := s.SetAside(t.Context(), "Box", mail.Ref{Key: "a"}, "")
-	_, err3 := s.EmptyTrash(t.Context())
+	_, err3 := s.EmptyTrash(t.Context(), time.Time{})
 	_, err4 := s.PutBack(t.Context(), []string{"x"})
 	for i, err := range []error{err1, err2, err3, err4, s.Create(t.Context(), "x", ""), s.Rename(t.Context(), "Box", "x"), s.Delete(t.Context(), "Box")} {
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -36,6 +37,12 @@ type Trashed struct {
 	Whole   bool
 }
 
+// Run is the first part of an ID: that of everything that one run removed.
+func (t Trashed) Run() string {
+	run, _, _ := strings.Cut(t.ID, "/")
+	return run
+}
+
 // Trash lists the retention area, the oldest removals first.
 func (s *Store) Trash(ctx context.Context) ([]Trashed, error) {
 	var out []Trashed
@@ -45,6 +52,42 @@ func (s *Store) Trash(ctx context.Context) ([]Trashed, error) {
 	})
 	slices.SortStableFunc(out, func(a, b Trashed) int { return a.Removed.Compare(b.Removed) })
 	return out, fail("list removed messages", "", mail.ScopeAccount, mail.Ref{}, err)
+}
+
+// TrashBefore lists what EmptyTrash would remove: a run's removals stay together
+// until the last of them is old enough.
+func (s *Store) TrashBefore(ctx context.Context, before time.Time) ([]Trashed, error) {
+	all, err := s.Trash(ctx)
+	stay := map[string]bool{}
+	for _, t := range all {
+		stay[t.Run()] = stay[t.Run()] || !before.IsZero() && !t.Removed.Before(before)
+	}
+	return slices.DeleteFunc(all, func(t Trashed) bool { return stay[t.Run()] }), err
+}
+
+// OpenTrashed opens the file of a message in the retention area, as it is stored.
+func (s *Store) OpenTrashed(t Trashed) (io.ReadCloser, error) {
+	parts := strings.Split(t.ID, "/")
+	trash, done, err := s.openTrash()
+	if err == nil && (trash == nil || t.Whole || len(parts) != 3) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
+	}
+	defer done()
+	dirs := []Dir{trash}
+	for _, part := range parts[:2] {
+		d, err := dirs[len(dirs)-1].OpenDir(part)
+		if err != nil {
+			closeAll(dirs[1:])
+			return nil, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
+		}
+		dirs = append(dirs, d)
+	}
+	defer closeAll(dirs[1:])
+	f, err := dirs[2].Open(parts[2])
+	return f, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
 }
 
 // eachTrashed calls fn for everything in the area. The directory is the one that
@@ -177,8 +220,8 @@ func (s *Store) openTrash() (Dir, func() error, error) {
 	return trash, trash.Close, nil
 }
 
-// PutBack puts things of the retention area back where they were, with flags and
-// date, and answers with the IDs of those that are there now. A mailbox that is
+// PutBack puts things of the retention area back where they were, with date and
+// flags (but \Deleted, with which a reader would remove them again), and answers with the IDs of those that are there now. A mailbox that is
 // gone is made again. A message whose key is taken gets a new one; a whole mailbox
 // whose name is taken stays in the area.
 func (s *Store) PutBack(ctx context.Context, ids []string) ([]string, error) {
@@ -236,6 +279,7 @@ func (s *Store) putMessageBack(ctx context.Context, d Dir, t Trashed, e retained
 			return false, err
 		}
 	}
+	t.Flags.System &^= mail.Deleted
 	to := movedName(name, inNew, t.Flags, &keywordTable{}, words, s.infoSep)
 	if name.sep != 0 {
 		to.where = inCur
@@ -277,10 +321,10 @@ func (s *Store) ExpireTrash(ctx context.Context) (int, error) {
 	return s.emptyTrash(ctx, s.opts.Now().Add(-s.opts.KeepDeleted))
 }
 
-// EmptyTrash removes all of the retention area for good, and tells how many files
-// that were.
-func (s *Store) EmptyTrash(ctx context.Context) (int, error) {
-	return s.emptyTrash(ctx, time.Time{})
+// EmptyTrash removes for good what was removed before a time (see TrashBefore), or
+// all of the retention area for the zero time, and tells how many files that were.
+func (s *Store) EmptyTrash(ctx context.Context, before time.Time) (int, error) {
+	return s.emptyTrash(ctx, before)
 }
 
 // emptyTrash removes the directories of runs before a time; the zero time stands
@@ -298,6 +342,9 @@ func (s *Store) emptyTrash(ctx context.Context, before time.Time) (int, error) {
 			at, err := time.Parse(trashTime, n)
 			return err == nil && (before.IsZero() || at.Before(before))
 		})
+		if err == nil && len(runs) > 0 && !before.IsZero() {
+			runs, err = s.allBefore(ctx, runs, before)
+		}
 		for _, run := range runs {
 			if err == nil {
 				err = removeTree(ctx, trash, run, 0, &n)
@@ -305,6 +352,17 @@ func (s *Store) emptyTrash(ctx context.Context, before time.Time) (int, error) {
 		}
 	}
 	return n, fail("empty the retention area", "", mail.ScopeAccount, mail.Ref{}, err)
+}
+
+// allBefore are those of runs that removed nothing since a time.
+func (s *Store) allBefore(ctx context.Context, runs []string, before time.Time) ([]string, error) {
+	err := s.eachTrashed(ctx, func(_ Dir, t Trashed, _ retained) error {
+		if i := slices.Index(runs, t.Run()); i >= 0 && !t.Removed.Before(before) {
+			runs = slices.Delete(runs, i, i+1)
+		}
+		return nil
+	})
+	return runs, err
 }
 
 // removeTree removes an entry and all below it, and counts the files that are no

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 // earnest: all flags are found here, wherever they stand, and put in front.
 type call struct {
 	command string   // "" when none was named
+	sub     string   // of a command that is several
 	flags   []string // canonical: --name=value
 	args    []string
 	help    bool
@@ -30,12 +32,15 @@ type flagInfo struct {
 	value bool   // takes a value
 }
 
+// name is the command with its sub-command.
+func (c *call) name() string { return strings.TrimSpace(c.command + " " + c.sub) }
+
 // takeApart finds the command, its flags and its arguments. Each flag must be
 // one of the command's; a value that begins with a dash is written --flag=-value.
 // The call is usable for reporting even with an error.
 func takeApart(args []string, commands []*cli.Command) (call, error) {
 	var c call
-	known := flagsOf(commands...)
+	known := flagsOf(leaves(commands)...)
 	var used []string // long names, in order
 	var firstErr error
 	fail := func(err error) {
@@ -58,7 +63,7 @@ func takeApart(args []string, commands []*cli.Command) (call, error) {
 		if c.special(name, short, hasValue) {
 			continue
 		}
-		infos, err := findFlags(name, short, known, commandOf(c.args, commands))
+		infos, err := findFlags(name, short, known, find(commands, c.args...))
 		if err != nil {
 			fail(err)
 			continue
@@ -85,7 +90,7 @@ func takeApart(args []string, commands []*cli.Command) (call, error) {
 			c.quiet = c.quiet || info.name == "quiet" && value == "true"
 		}
 	}
-	c.splitCommand()
+	c.splitCommand(commands)
 	if firstErr != nil || c.help || c.version {
 		return c, firstErr
 	}
@@ -107,14 +112,21 @@ func (c *call) special(name string, short, hasValue bool) bool {
 	return true
 }
 
-// splitCommand takes the command off the arguments; "help backup" is
-// "backup --help".
-func (c *call) splitCommand() {
-	for len(c.args) > 0 && c.command == "" {
-		c.command, c.args = c.args[0], c.args[1:]
-		if c.command == "help" {
-			c.help, c.command = true, ""
+// splitCommand takes the command off the arguments, and the sub-command of one
+// that is several; "help backup" is "backup --help".
+func (c *call) splitCommand(commands []*cli.Command) {
+	take := func() (word string) {
+		for len(c.args) > 0 && word == "" {
+			word, c.args = c.args[0], c.args[1:]
+			if word == "help" {
+				c.help, word = true, ""
+			}
 		}
+		return word
+	}
+	c.command = take()
+	if cmd := find(commands, c.command); cmd != nil && len(cmd.Subcommands) > 0 {
+		c.sub = take()
 	}
 }
 
@@ -123,9 +135,12 @@ func (c *call) check(used []string, commands []*cli.Command) error {
 	if c.command == "" {
 		return usageError("", "postbag help lists the commands", "no command was given")
 	}
-	cmd := commandOf([]string{c.command}, commands)
-	if cmd == nil {
-		return unknownCommand(c.command, commands)
+	cmd, err := c.find(commands)
+	if err != nil {
+		return err
+	}
+	if len(cmd.Subcommands) > 0 {
+		return usageError(c.command, "postbag help "+c.command, "needs one of %s after it", strings.Join(names(cmd.Subcommands), ", "))
 	}
 	own := flagsOf(cmd)
 	for _, name := range used {
@@ -133,26 +148,45 @@ func (c *call) check(used []string, commands []*cli.Command) error {
 			continue
 		}
 		var others []string
-		for _, other := range commands {
+		for _, other := range leaves(commands) {
 			if _, ok := flagsOf(other)[name]; ok && !other.Hidden {
-				others = append(others, other.Name)
+				others = append(others, fullName(other))
 			}
 		}
-		return usageError(cmd.Name, "it belongs to "+strings.Join(others, ", "), "has no flag --%s", name)
+		return usageError(c.name(), "it belongs to "+strings.Join(others, ", "), "has no flag --%s", name)
 	}
 	return nil
 }
 
-func unknownCommand(name string, commands []*cli.Command) error {
-	var names []string
+// find is the command that the call names, and an error that knows the nearest
+// when there is none.
+func (c *call) find(commands []*cli.Command) (*cli.Command, error) {
+	cmd := find(commands, c.command)
+	switch {
+	case cmd == nil:
+		return nil, unknownCommand(c.command, "", "postbag help lists the commands", commands)
+	case c.sub == "":
+		return cmd, nil
+	}
+	if sub := find(cmd.Subcommands, c.sub); sub != nil {
+		return sub, nil
+	}
+	hint := fmt.Sprintf("%s is followed by one of %s", c.command, strings.Join(names(cmd.Subcommands), ", "))
+	return nil, unknownCommand(c.sub, c.command+" ", hint, cmd.Subcommands)
+}
+
+func unknownCommand(name, above, hint string, commands []*cli.Command) error {
+	if near := config.Nearest(name, names(commands)); near != "" {
+		hint = fmt.Sprintf("did you mean %s%s?", above, near)
+	}
+	return usageError("", hint, "there is no command %q", above+name)
+}
+
+func names(commands []*cli.Command) (list []string) {
 	for _, cmd := range commands {
-		names = append(names, cmd.Name)
+		list = append(list, cmd.Name)
 	}
-	hint := "postbag help lists the commands"
-	if near := config.Nearest(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %s?", near)
-	}
-	return usageError("", hint, "there is no command %q", name)
+	return list
 }
 
 // findFlags finds the flag that an argument names, or the several that one dash
@@ -207,16 +241,34 @@ func flagsOf(commands ...*cli.Command) map[string]flagInfo {
 	return known
 }
 
-// commandOf is the command that the first argument names; nil when there is
-// none.
-func commandOf(args []string, commands []*cli.Command) *cli.Command {
+// find is the command that the first arguments name; nil when there is none.
+func find(commands []*cli.Command, args ...string) *cli.Command {
 	for _, cmd := range commands {
-		if len(args) > 0 && cmd.Name == args[0] {
-			return cmd
+		if len(args) == 0 || cmd.Name != args[0] {
+			continue
 		}
+		if sub := find(cmd.Subcommands, args[1:]...); sub != nil {
+			return sub
+		}
+		return cmd
 	}
 	return nil
 }
+
+// leaves are the commands that can be run: those that are several count as these.
+func leaves(commands []*cli.Command) (list []*cli.Command) {
+	for _, cmd := range commands {
+		if len(cmd.Subcommands) > 0 {
+			list = append(list, leaves(cmd.Subcommands)...)
+		} else {
+			list = append(list, cmd)
+		}
+	}
+	return list
+}
+
+// fullName is a command's name, with that of the command that it is part of.
+func fullName(cmd *cli.Command) string { return cmp.Or(cmd.HelpName, cmd.Name) }
 
 // usageError is an error in what the user gave; what names it.
 func usageError(what, hint, format string, args ...any) error {

@@ -30,11 +30,16 @@ func TestTakeApart(t *testing.T) {
 		{"backup - a", "backup", "", "- a"},
 		{"backup a --mailbox backup", "backup", "--mailbox=backup", "a"},
 		{"backup a --mailbox=a=b,c", "backup", "--mailbox=a=b,c", "a"},
+		{"trash list work --json", "trash list", "--json=true", "work"},
+		{"trash --json list work", "trash list", "--json=true", "work"},
+		{"--removed-since 2d trash restore work list", "trash restore", "--removed-since=2d", "work list"},
+		{"sync work --to-server new,flags --policy push", "sync", "--to-server=new,flags --policy=push", "work"},
+		{"sync --to-server new,flags --policy push work", "sync", "--to-server=new,flags --policy=push", "work"},
 	}
 	for _, test := range tests {
 		c, err := takeApart(strings.Fields(test.line), list)
-		if err != nil || c.command != test.command || strings.Join(c.flags, " ") != test.flags || strings.Join(c.args, " ") != test.args {
-			t.Errorf("%s: got %q, %q, %q, %v", test.line, c.command, c.flags, c.args, err)
+		if err != nil || c.name() != test.command || strings.Join(c.flags, " ") != test.flags || strings.Join(c.args, " ") != test.args {
+			t.Errorf("%s: got %q, %q, %q, %v", test.line, c.name(), c.flags, c.args, err)
 		}
 	}
 	for line, want := range map[string]call{
@@ -44,9 +49,14 @@ func TestTakeApart(t *testing.T) {
 		"help backup":          {help: true, command: "backup"},
 		"backup --nonsense -h": {help: true, command: "backup"},
 		"--version":            {version: true},
+		"trash -h":             {help: true, command: "trash"},
+		"trash help":           {help: true, command: "trash"},
+		"trash list --help":    {help: true, command: "trash", sub: "list"},
+		"help trash list":      {help: true, command: "trash", sub: "list"},
+		"trash help list":      {help: true, command: "trash", sub: "list"},
 	} {
 		got, _ := takeApart(strings.Fields(line), list)
-		if got.help != want.help || got.version != want.version || got.command != want.command {
+		if got.help != want.help || got.version != want.version || got.command != want.command || got.sub != want.sub {
 			t.Errorf("%s: got %+v, want %+v", line, got, want)
 		}
 	}
@@ -58,7 +68,7 @@ func TestFlagsAreTheSameEverywhere(t *testing.T) {
 	t.Parallel()
 	seen := map[string]flagInfo{}
 	usage := map[string]string{}
-	for _, cmd := range commands(&session{}) {
+	for _, cmd := range leaves(commands(&session{})) {
 		for name, info := range flagsOf(cmd) {
 			if before, ok := seen[name]; ok && before != info {
 				t.Errorf("%s of %s: got %+v, and %+v elsewhere", name, cmd.Name, info, before)
@@ -78,10 +88,18 @@ func TestFlagsAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
+func words(c call) []string {
+	if c.sub == "" {
+		return []string{c.command}
+	}
+	return []string{c.command, c.sub}
+}
+
 // Where the flags stand makes no difference.
 func FuzzTakeApart(f *testing.F) {
 	f.Add("backup\x00work\x00--dry-run")
 	f.Add("backup\x00--mailbox\x00-x\x00--\x00-v")
+	f.Add("trash\x00--json\x00list\x00help\x00a")
 	f.Add("-qv\x00--mailbox=\x00backup\x00-")
 	list := commands(&session{})
 	f.Fuzz(func(t *testing.T, line string) {
@@ -90,11 +108,11 @@ func FuzzTakeApart(f *testing.F) {
 		if err != nil || c.help || c.version {
 			return
 		}
-		again, err := takeApart(append(append([]string{c.command}, c.flags...), append([]string{"--"}, c.args...)...), list)
-		if strings.HasPrefix(c.command, "-") {
+		again, err := takeApart(append(append(append([]string{}, words(c)...), c.flags...), append([]string{"--"}, c.args...)...), list)
+		if strings.HasPrefix(c.command, "-") || strings.HasPrefix(c.sub, "-") {
 			return // after "--" it cannot be a command, and is none
 		}
-		if err != nil || again.command != c.command || !slices.Equal(again.flags, c.flags) || !slices.Equal(again.args, c.args) {
+		if err != nil || again.command != c.command || again.sub != c.sub || !slices.Equal(again.flags, c.flags) || !slices.Equal(again.args, c.args) {
 			t.Errorf("%q: got %+v, then %+v, %v", args, c, again, err)
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
@@ -32,6 +34,7 @@ func commands(s *session) []*cli.Command {
 		backupCommand(s),
 		verifyCommand(s),
 		statusCommand(s),
+		trashCommand(s),
 		mailboxesCommand(s),
 		demoCommand(s),
 		versionCommand(s),
@@ -94,9 +97,9 @@ func (s *session) main(c call, list []*cli.Command, err error) int {
 func (s *session) help(c call, list []*cli.Command) error {
 	text := topHelp(list)
 	if c.command != "" {
-		cmd := commandOf([]string{c.command}, list)
-		if cmd == nil {
-			return unknownCommand(c.command, list)
+		cmd, err := c.find(list)
+		if err != nil {
+			return err
 		}
 		text = commandHelp(cmd)
 	}
@@ -106,7 +109,7 @@ func (s *session) help(c call, list []*cli.Command) error {
 
 // run hands the call to the library, flags first.
 func (s *session) run(c call, list []*cli.Command) error {
-	for _, cmd := range list {
+	for _, cmd := range slices.Concat(list, leaves(list)) {
 		cmd.HideHelp, cmd.HideHelpCommand = true, true
 	}
 	app := &cli.App{
@@ -116,7 +119,8 @@ func (s *session) run(c call, list []*cli.Command) error {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		DisableSliceFlagSeparator: true,
 	}
-	args := append([]string{"postbag", c.command}, c.flags...)
+	args := append([]string{"postbag"}, strings.Fields(c.name())...)
+	args = append(args, c.flags...)
 	return app.RunContext(s.ctx, append(append(args, "--"), c.args...))
 }
 

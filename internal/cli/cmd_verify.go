@@ -147,7 +147,7 @@ func (s *session) runVerify(o *options, a *config.Account, server bool, label st
 		if err != nil {
 			return nil, err
 		}
-		options.A = &checkedStore{Store: store, patterns: patterns}
+		options.A = &checkedStore{Store: store, patterns: patterns, more: nothingMore}
 	} else if err := s.checkRecorded(local, patterns); err != nil {
 		return nil, err
 	}

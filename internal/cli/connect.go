@@ -48,6 +48,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.Since, o.filter.since)
 	set(&b.Before, o.filter.before)
 	set(&b.Policy, o.policy)
+	set(&b.Trash, o.trash)
 	set(&b.ToServer, o.toServer)
 	set(&b.ToMaildir, o.toMaildir)
 	b.DelMailboxes = b.DelMailboxes || o.delBoxes
@@ -92,7 +93,7 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		conn.Trace = w
 	}
 	store, err := imapstore.Open(s.ctx, imapstore.Config{
-		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(),
+		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(), Trash: a.Trash,
 		Log: s.out.note,
 	})
 	if err != nil {

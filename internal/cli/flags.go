@@ -76,6 +76,7 @@ func policyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "to-server", Category: catWhat, Usage: "what may be done to the server, as `WORDS` with commas between them: new, flags, deletes, moves, mailboxes, delete-mailboxes, all (but the last) or none. Instead of the preset's"},
 		&cli.StringFlag{Name: "to-maildir", Category: catWhat, Usage: "what may be done to the Maildir, in the same `WORDS`"},
 		deleteMailboxesFlag(),
+		&cli.StringFlag{Name: "trash", Category: catWhat, Usage: "what is removed on the server goes into its `MAILBOX`, a name or a role such as \\Trash, and is not expunged"},
 	}
 }
 
@@ -83,14 +84,24 @@ func deleteMailboxesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "delete-mailboxes", Category: catWhat, Usage: "delete a mailbox that the other side deleted, where messages are deleted, too; never one with mail that was not on both sides"}
 }
 
+// removedFlags choose in the trash of a Maildir.
+func removedFlags() []cli.Flag {
+	return append(selectFlags(),
+		&cli.StringFlag{Name: "removed-since", Category: catWhat, Usage: "only what was removed at or after `DATE`: 2024-01-31, or 2d for the day before yesterday"})
+}
+
 // guardFlags are those of a command that may delete.
 func guardFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "dry-run", Category: catSafety, Usage: "tell what would be done, and do nothing"},
+		dryRunFlag(),
 		&cli.StringFlag{Name: "max-delete", Category: catSafety, Usage: "refuse to delete more than `N` messages (default: refuse what looks like an accident)"},
 		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
 		&cli.BoolFlag{Name: "force-deletes", Category: catSafety, Usage: "delete however much it is, this time"},
 	}
+}
+
+func dryRunFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "dry-run", Category: catSafety, Usage: "tell what would be done, and do nothing"}
 }
 
 func serverFlags() []cli.Flag {
@@ -132,32 +143,36 @@ func stateFlags() []cli.Flag {
 
 // options are the flags of one call, parsed. Zero fields were not given.
 type options struct {
-	config      string
-	dryRun      bool
-	mailboxes   []string
-	filter      dates
-	connections int
-	limitRate   int64
-	tlsCA       string
-	tlsPins     [][]byte
-	plaintext   bool
-	tunnel      []string
-	trace       string
-	password    auth.Source
-	mechanism   string
-	layout      string
-	state       string
-	mirror      bool
-	policy      string
-	toServer    *config.Operations
-	toMaildir   *config.Operations
-	delBoxes    bool
-	refill      bool
-	maxDelete   int
-	force       bool
-	deep        bool
-	create      bool // the Maildir may be another than the one on record
-	unrecorded  bool // the Maildir is not put on record
+	config       string
+	dryRun       bool
+	all          bool
+	removedSince config.Date
+	olderThan    config.Age
+	mailboxes    []string
+	filter       dates
+	connections  int
+	limitRate    int64
+	tlsCA        string
+	tlsPins      [][]byte
+	plaintext    bool
+	tunnel       []string
+	trace        string
+	password     auth.Source
+	mechanism    string
+	layout       string
+	state        string
+	mirror       bool
+	policy       string
+	toServer     *config.Operations
+	toMaildir    *config.Operations
+	delBoxes     bool
+	trash        string
+	refill       bool
+	maxDelete    int
+	force        bool
+	deep         bool
+	create       bool // the Maildir may be another than the one on record
+	unrecorded   bool // the Maildir is not put on record
 }
 
 // dates is a filter as it is written.
@@ -171,7 +186,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	o := &options{
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
-		create: c.Bool("create"), delBoxes: c.Bool("delete-mailboxes"),
+		create: c.Bool("create"), all: c.Bool("all"), delBoxes: c.Bool("delete-mailboxes"),
 	}
 	cfg := env.config()
 	var first error
@@ -190,6 +205,8 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		text(flag, func(s string) (err error) { *to, err = config.ExpandPath(s, env.Dir, cfg); return })
 	}
 	path("config", &o.config)
+	text("removed-since", func(s string) (err error) { o.removedSince, err = config.ParseDate(s); return })
+	text("older-than", func(s string) (err error) { o.olderThan, err = config.ParseAge(s); return })
 	path("tls-ca", &o.tlsCA)
 	path("trace", &o.trace)
 	path("state", &o.state)
@@ -202,6 +219,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })
 	text("to-server", func(s string) (err error) { o.toServer, err = config.ParseOperations(strings.Split(s, ",")); return })
 	text("to-maildir", func(s string) (err error) { o.toMaildir, err = config.ParseOperations(strings.Split(s, ",")); return })
+	text("trash", func(s string) (err error) { o.trash, err = config.ParseTrash(s); return })
 	text("auth", func(s string) (err error) { o.mechanism, err = auth.ParseMechanism(s); return })
 	text("tunnel", func(s string) (err error) { o.tunnel, err = config.SplitCommand(s, cfg); return })
 	text("max-delete", func(s string) (err error) { o.maxDelete, err = config.ParseBound(s); return })

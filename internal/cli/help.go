@@ -17,7 +17,7 @@ const indent = 30
 // topHelp is the help without a command.
 func topHelp(commands []*cli.Command) string {
 	var b strings.Builder
-	b.WriteString("postbag backs up mail from IMAP accounts into Maildir trees\n\nUsage:\n")
+	b.WriteString("postbag keeps IMAP accounts and Maildir trees in step: both ways, or as a backup\n\nUsage:\n")
 	b.WriteString("  postbag COMMAND [ARGUMENT...] [--FLAG...]\n\nCommands:\n")
 	for _, cmd := range commands {
 		if !cmd.Hidden {
@@ -35,12 +35,19 @@ func topHelp(commands []*cli.Command) string {
 // commandHelp is the help of one command.
 func commandHelp(cmd *cli.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "postbag %s: %s\n\nUsage:\n", cmd.Name, cmd.Usage)
+	fmt.Fprintf(&b, "postbag %s: %s\n\nUsage:\n", fullName(cmd), cmd.Usage)
 	for _, line := range strings.Split(cmd.UsageText, "\n") {
 		fmt.Fprintf(&b, "  postbag %s\n", line)
 	}
 	if cmd.Description != "" {
 		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(cmd.Description))
+	}
+	if len(cmd.Subcommands) > 0 {
+		b.WriteString("\nCommands:\n")
+		for _, sub := range cmd.Subcommands {
+			item(&b, fullName(sub), sub.Usage, 18)
+		}
+		fmt.Fprintf(&b, "\n\"postbag help %s COMMAND\" tells more of each.\n", cmd.Name)
 	}
 	var categories []string
 	lists := map[string][]cli.Flag{}

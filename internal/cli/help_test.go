@@ -2,13 +2,15 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, cmd := range commands(&session{}) {
+	all := commands(&session{})
+	for _, cmd := range slices.Concat(all, leaves(all)) {
 		text := commandHelp(cmd)
 		for line := range strings.Lines(text) {
 			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > columns+1 {
@@ -24,11 +26,11 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s: there is no example or usage", cmd.Name)
 		}
 		for line := range strings.Lines(cmd.ArgsUsage) {
-			if !strings.HasPrefix(line, "  postbag "+cmd.Name) && !strings.HasPrefix(line, "    -") {
+			if !strings.HasPrefix(line, "  postbag "+fullName(cmd)) && !strings.HasPrefix(line, "    -") {
 				t.Errorf("%s: odd example: %s", cmd.Name, line)
 			}
 		}
-		if !strings.Contains(topHelp(commands(&session{})), "\n  "+cmd.Name+" ") {
+		if cmd.HelpName == "" && !strings.Contains(topHelp(all), "\n  "+cmd.Name+" ") {
 			t.Errorf("%s is not in the list of commands", cmd.Name)
 		}
 	}

@@ -66,7 +66,7 @@ func (s *sink) write(p []byte) {
 func newOutput(ctx context.Context, env *Env, c call) *output {
 	return &output{ctx: ctx, env: env, json: c.json, quiet: c.quiet, start: env.Now(),
 		stdout: sink{w: env.Stdout, ascii: env.StdoutTTY && !env.utf8()}, stderr: sink{w: env.Stderr, ascii: env.StderrTTY && !env.utf8()},
-		summary: summary{Event: "summary", Command: c.command, Problems: []problem{}}}
+		summary: summary{Event: "summary", Command: c.name(), Problems: []problem{}}}
 }
 
 // result writes one line of the command's result, unless the result is JSON.

@@ -1,16 +1,13 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"strings"
-	gosync "sync"
 
 	"postbag/internal/config"
 	"postbag/internal/imapstore"
-	"postbag/internal/mail"
 	"postbag/internal/progress"
 	"postbag/sync"
 )
@@ -91,7 +88,7 @@ func (s *session) syncPair(j job, o *options, a *config.Account, open *closers) 
 	display := s.display()
 	defer display.Close()
 	options := sync.Options{
-		A: &checkedStore{Store: server, patterns: patterns}, B: local.store, Journal: local.state,
+		A: checked(server, local, patterns, a, j.policy), B: local.store, Journal: local.state,
 		Policy: j.policy, Command: j.command, Match: patterns.Match, Filter: filter(a, s.env),
 		DryRun: o.dryRun, Refill: o.refill, Guard: sync.Limits{Max: a.MaxDelete, Off: o.force},
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,
@@ -121,22 +118,6 @@ func (s *session) display() *progress.Display {
 func filter(a *config.Account, env *Env) sync.Filter {
 	now := env.Now()
 	return sync.Filter{Since: a.Since.At(now), Before: a.Before.At(now), Larger: a.Larger, Smaller: a.Smaller}
-}
-
-// checkedStore refuses, when it is first listed, mailbox patterns that choose
-// nothing, before anything is done for those that do.
-type checkedStore struct {
-	mail.Store
-	patterns *config.Patterns
-	once     gosync.Once
-}
-
-func (c *checkedStore) List(ctx context.Context) ([]mail.MailboxInfo, error) {
-	list, err := c.Store.List(ctx)
-	if err == nil {
-		c.once.Do(func() { err = c.patterns.Check(list) })
-	}
-	return list, err
 }
 
 // openPair opens both sides. A tree that exists comes first, since it costs

@@ -134,6 +134,9 @@ var volatile = []struct {
 	{regexp.MustCompile(` to 2025-01-01 00:00:00`), ""}, // within a second or not
 	{regexp.MustCompile(`"(started|finished|kept_since|kept_until)":"[^"]*"`), `"$1":"2025-01-01T00:00:00Z"`},
 	{regexp.MustCompile(`\d{10}\.[0-9A-Za-z_.\-]+\.[0-9A-Za-z_.\-]+`), "KEY"},
+	{regexp.MustCompile(`\d{8}T\d{6}Z`), "RUN"},
+	{regexp.MustCompile(`\b[0-9a-f]{12}\.KEY`), "TAG.KEY"},
+	{regexp.MustCompile(`"removed":"[^"]*"`), `"removed":"2025-01-01T00:00:00Z"`},
 	{regexp.MustCompile(regexp.QuoteMeta(runtime.Version())), "go1"},
 	{regexp.MustCompile(runtime.GOOS + `/` + runtime.GOARCH), "os/arch"},
 	{regexp.MustCompile(`"os":"` + runtime.GOOS + `","arch":"` + runtime.GOARCH + `"`), `"os":"os","arch":"arch"`},

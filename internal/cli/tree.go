@@ -50,6 +50,20 @@ func (s *session) readTree(a *config.Account, open *closers) (*tree, error) {
 	return s.withState(a, store, state.Options{ReadOnly: true}, open)
 }
 
+// changeTree opens a tree that is there, for a command that changes it and asks
+// no server.
+func (s *session) changeTree(a *config.Account, command string, open *closers) (*tree, error) {
+	store, err := maildir.Open(a.Maildir, s.treeOptions(a))
+	if err != nil {
+		if s.isGone(a.Maildir) {
+			return nil, goneError(a.Maildir, "mount it")
+		}
+		return nil, at(a.Maildir, err)
+	}
+	open.add(store)
+	return s.withState(a, store, state.Options{Command: command}, open)
+}
+
 // pretendTree opens a tree for a dry run. What is missing, the tree or its state,
 // is made anew in a temporary directory, so that nothing is written to the place
 // itself.
@@ -94,7 +108,7 @@ func (s *session) withState(a *config.Account, store *maildir.Store, o state.Opt
 	}
 	o.RootID = store.RootID()
 	o.Now = s.env.Now
-	if !o.ReadOnly || a.Server.Host != "" {
+	if a.Server.Host != "" {
 		o.Accounts[state.A] = a.Server.Identity()
 	}
 	if o.RootID != "" {

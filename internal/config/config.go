@@ -52,7 +52,8 @@ type Account struct {
 	Policy         string      // a preset of sync, as ParsePolicy answers
 	ToServer       *Operations // nil: as the preset says
 	ToMaildir      *Operations
-	DelMailboxes   bool // follow the deletion of mailboxes where deletions are followed
+	DelMailboxes   bool   // follow the deletion of mailboxes where deletions are followed
+	Trash          string // where a sync puts what it removes on the server, as ParseTrash answers
 	KeepDeleted    Age
 	MaxDelete      int
 	Since, Before  Date

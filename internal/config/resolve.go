@@ -51,6 +51,7 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 	path("tls_ca", a.TLSCA, &out.TLSCA)
 	set("layout", a.Layout, func() (err error) { out.Layout, err = ParseLayout(a.Layout); return })
 	set("policy", a.Policy, func() (err error) { out.Policy, err = ParsePolicy(a.Policy); return })
+	set("trash", a.Trash, func() (err error) { out.Trash, err = ParseTrash(a.Trash); return })
 	set("auth", a.Auth, func() (err error) { out.Auth, err = auth.ParseMechanism(a.Auth); return })
 	set("keep_deleted", a.KeepDeleted, func() (err error) { out.KeepDeleted, err = ParseAge(a.KeepDeleted); return })
 	set("since", a.Since, func() (err error) { out.Since, err = ParseDate(a.Since); return })
