@@ -3,6 +3,7 @@ package maildir
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -272,6 +273,7 @@ func TestRemoveKeepsAndPutsBack(t *testing.T) {
 			t.Errorf("it came back as %+v", msg)
 		}
 	}
+	checkEmptying(t, s)
 	// After 30 days what is left in the area goes.
 	if n, err := s.ExpireTrash(t.Context()); n != 0 || err != nil {
 		t.Errorf("at once %d expire, %v", n, err)
@@ -282,6 +284,78 @@ func TestRemoveKeepsAndPutsBack(t *testing.T) {
 	}
 	if trash, err := s.Trash(t.Context()); err != nil || len(trash) != 0 {
 		t.Errorf("Trash gives %+v, %v", trash, err)
+	}
+}
+
+// checkEmptying looks at what would be removed for good, in a trash with something
+// that was removed just now.
+func checkEmptying(t *testing.T, s *Store) {
+	t.Helper()
+	all, err := s.Trash(t.Context())
+	if err != nil || len(all) == 0 {
+		t.Fatalf("Trash gives %+v, %v", all, err)
+	}
+	now := time.Now()
+	for before, want := range map[time.Time]int{{}: len(all), now.Add(-time.Hour): 0, now.Add(time.Minute): len(all)} {
+		if got, err := s.TrashBefore(t.Context(), before); err != nil || len(got) != want {
+			t.Errorf("before %v there are %d, %v; want %d", before, len(got), err, want)
+		}
+	}
+	if n, err := s.EmptyTrash(t.Context(), now.Add(-time.Hour)); n != 0 || err != nil {
+		t.Errorf("an hour is not over, and %d are removed, %v", n, err)
+	}
+}
+
+// A run's removals go together, when the last of them is old enough; and a message
+// that was marked as deleted comes back without the mark. Until then it can be
+// read.
+func TestEmptyTrashBefore(t *testing.T) {
+	t.Parallel()
+	begin := time.Now().Add(-10 * time.Hour)
+	clock := begin
+	s := openNew(t, Options{Now: func() time.Time { return clock }})
+	m := selected(t, s, "INBOX")
+	keys := deliver(t, m, outgoing{body: "Subject: one\r\n", flags: `\Seen \Deleted`}, outgoing{body: "two\r\n"})
+	for _, key := range keys {
+		clock = clock.Add(time.Hour)
+		if gone, err := m.Remove(t.Context(), []mail.Ref{{Key: key}}); err != nil || len(gone) != 1 {
+			t.Fatalf("Remove gives %v, %v", gone, err)
+		}
+	}
+	all, err := s.Trash(t.Context())
+	if err != nil || len(all) != 2 || all[0].Run() != all[1].Run() {
+		t.Fatalf("Trash gives %+v, %v", all, err)
+	}
+	if n, err := s.EmptyTrash(t.Context(), begin.Add(90*time.Minute)); n != 0 || err != nil {
+		t.Errorf("one of the run is not old enough, and %d are removed, %v", n, err)
+	}
+	f, err := s.OpenTrashed(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil || string(text) != "Subject: one\n" || f.Close() != nil {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for _, id := range []string{"", "x", "a/b/c", all[0].Run() + "/INBOX/x", all[0].Run() + "/../x", "../../root"} {
+		if f, err := s.OpenTrashed(Trashed{ID: id}); err == nil {
+			f.Close()
+			t.Errorf("%q can be opened", id)
+		}
+	}
+	if back, err := s.PutBack(t.Context(), []string{all[0].ID}); err != nil || len(back) != 1 {
+		t.Fatalf("PutBack gives %q, %v", back, err)
+	}
+	for _, msg := range changes(t, m, "", rows{}).New {
+		if msg.Flags.String() != `\Seen` {
+			t.Errorf("it came back with %s", msg.Flags)
+		}
+	}
+	if n, err := s.EmptyTrash(t.Context(), begin.Add(3*time.Hour)); n != 1 || err != nil {
+		t.Errorf("%d are removed, %v; want 1", n, err)
+	}
+	if left, err := s.Trash(t.Context()); err != nil || len(left) != 0 {
+		t.Errorf("Trash gives %+v, %v", left, err)
 	}
 }
 

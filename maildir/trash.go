@@ -35,6 +35,9 @@ type Trashed struct {
 	Removed time.Time
 	Bytes   int64 // size of the file; 0 for a whole mailbox
 	Whole   bool
+	// Messages is how many are in a whole mailbox. Those that a run removed from it
+	// before lie beside it, each by itself.
+	Messages int
 }
 
 // Run is the first part of an ID: that of everything that one run removed.
@@ -158,12 +161,35 @@ func (s *Store) eachInBox(d Dir, path string, fn func(Dir, Trashed, retained) er
 			if err != nil {
 				continue
 			}
-			if err := fn(d, trashedOf(path, e, st), e); err != nil {
+			t := trashedOf(path, e, st)
+			if t.Whole {
+				t.Messages = countFiles(d, e.File)
+			}
+			if err := fn(d, t, e); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// countFiles counts the messages of a Maildir.
+func countFiles(d Dir, name string) (n int) {
+	box, err := d.OpenDir(name)
+	if err != nil {
+		return 0
+	}
+	defer box.Close()
+	for _, part := range []string{"new", "cur"} {
+		sub, err := box.OpenDir(part)
+		if err != nil {
+			continue
+		}
+		files, _ := names(sub, func(n string) bool { return !strings.HasPrefix(n, ".") })
+		n += len(files)
+		sub.Close()
+	}
+	return n
 }
 
 func lstatEntry(d Dir, e retained) (Stat, error) {
@@ -223,7 +249,8 @@ func (s *Store) openTrash() (Dir, func() error, error) {
 // PutBack puts things of the retention area back where they were, with date and
 // flags (but \Deleted, with which a reader would remove them again), and answers with the IDs of those that are there now. A mailbox that is
 // gone is made again. A message whose key is taken gets a new one; a whole mailbox
-// whose name is taken stays in the area.
+// whose name is taken stays in the area. Whole mailboxes come first, and then what
+// was in them.
 func (s *Store) PutBack(ctx context.Context, ids []string) ([]string, error) {
 	if err := s.writable("put back", ""); err != nil {
 		return nil, err
@@ -233,20 +260,22 @@ func (s *Store) PutBack(ctx context.Context, ids []string) ([]string, error) {
 		want[id] = true
 	}
 	var done []string
-	err := s.eachTrashed(ctx, func(d Dir, t Trashed, e retained) error {
-		if !want[t.ID] {
-			return nil
-		}
-		put := s.putMessageBack
-		if t.Whole {
-			put = s.putMailboxBack
-		}
-		ok, err := put(ctx, d, t, e)
-		if ok {
-			done = append(done, t.ID)
-		}
-		return err
-	})
+	put := func(whole bool, put func(context.Context, Dir, Trashed, retained) (bool, error)) error {
+		return s.eachTrashed(ctx, func(d Dir, t Trashed, e retained) error {
+			if !want[t.ID] || t.Whole != whole {
+				return nil
+			}
+			ok, err := put(ctx, d, t, e)
+			if ok {
+				done = append(done, t.ID)
+			}
+			return err
+		})
+	}
+	err := put(true, s.putMailboxBack)
+	if err == nil {
+		err = put(false, s.putMessageBack)
+	}
 	return done, fail("put back", "", mail.ScopeAccount, mail.Ref{}, err)
 }
 
@@ -280,6 +309,13 @@ func (s *Store) putMessageBack(ctx context.Context, d Dir, t Trashed, e retained
 		}
 	}
 	t.Flags.System &^= mail.Deleted
+	// Here a letter of a keyword may mean another one: the index has the words.
+	name.letters = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return -1
+		}
+		return r
+	}, name.letters)
 	to := movedName(name, inNew, t.Flags, &keywordTable{}, words, s.infoSep)
 	if name.sep != 0 {
 		to.where = inCur

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"cmp"
-
 	"github.com/urfave/cli/v2"
 
 	"postbag/internal/config"
@@ -36,8 +34,12 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 				return err
 			}
 			for _, e := range list {
+				what := "sync"
+				if e.account.Name != "" {
+					what = "account " + e.account.Name
+				}
 				if p := syncPolicy(o.withFlags(e.account)); p.May == ([2]sync.Allow{}) {
-					return usageError("policy of "+cmp.Or(e.account.Name, "sync"), "name an operation in to_server or to_maildir", "nothing may be done on either side")
+					return usageError(what, "name an operation in to_server or to_maildir (--to-server, --to-maildir)", "nothing may be done on either side")
 				}
 			}
 			return s.each(o, list, func(a *config.Account, label string) int {

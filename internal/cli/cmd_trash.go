@@ -20,10 +20,10 @@ func trashCommand(s *session) *cli.Command {
 		Name:      "trash",
 		Usage:     "list, put back or remove for good what runs deleted in a Maildir",
 		UsageText: "trash list ACCOUNT|MAILDIR\ntrash restore ACCOUNT|MAILDIR ID...\ntrash empty ACCOUNT|MAILDIR",
-		Description: `What a run deletes in a Maildir, because it was deleted on the server, stays in the
-Maildir's trash for 30 days (keep_deleted in the configuration). No server is
-asked. The mailbox that a server calls its trash is another thing: see trash in
-the configuration of a sync.`,
+		Description: `What a run deletes in a Maildir, because it was deleted on the server, stays in
+the Maildir's trash for 30 days (keep_deleted in the configuration). No server
+is asked. The mailbox that a server calls its trash is another thing: see trash
+in the configuration of a sync.`,
 		ArgsUsage: `  postbag trash list work
   postbag trash restore work --removed-since 2d --mailbox INBOX
   postbag trash empty work --older-than 30d`,
@@ -36,9 +36,10 @@ func trashListCommand(s *session) *cli.Command {
 		Name: "list", HelpName: "trash list",
 		Usage:     "list what runs deleted in a Maildir",
 		UsageText: "trash list ACCOUNT\ntrash list MAILDIR",
-		Description: `Lists, the oldest first: when it was removed, where it was, the date and the size of
-the message, its flags and subject, and last its ID. The ID is also the path of
-the file under .postbag/trash in the Maildir, for reading it. Nothing is changed.`,
+		Description: `Lists, the oldest first: when it was removed, where it was, the date and the
+size of the message, its flags and subject, and last its ID. The ID is also the
+path of the file below .postbag/trash in the Maildir, for reading it. Nothing is
+changed.`,
 		ArgsUsage: "  postbag trash list work\n  postbag trash list ~/mail --removed-since 2d --mailbox 'Archive/*'\n  postbag trash list work --json",
 		Flags:     flags(removedFlags(), configFlags(), maildirFlags(), outputFlags()),
 		Action:    s.trashAction("list", s.trashList),
@@ -188,7 +189,10 @@ func (s *session) trashList(o *options, a *config.Account, _ []string, open *clo
 		s.out.event(trashedOf("trashed", one, subject))
 		what := fmt.Sprintf("%-10s  %7s  %-5s  %s", one.Date.Format(time.DateOnly), size(one.Bytes), flagLetters(one.Flags), clipText(subject, 40))
 		if one.Whole {
-			what = "the whole mailbox"
+			what = "the mailbox itself"
+			if one.Messages > 0 {
+				what += " with " + count(one.Messages, "message")
+			}
 		}
 		s.out.result("%s  %-*s  %s  %s", s.local(one.Removed), width, one.Mailbox, what, one.ID)
 	}
@@ -212,6 +216,7 @@ func trashSum(list []maildir.Trashed) string {
 	for _, one := range list {
 		if one.Whole {
 			boxes++
+			messages += one.Messages
 			continue
 		}
 		messages++
@@ -222,14 +227,16 @@ func trashSum(list []maildir.Trashed) string {
 		parts = append(parts, fmt.Sprintf("%s (%s)", count(messages, "message"), size(bytes)))
 	}
 	if boxes > 0 {
-		parts = append(parts, count(boxes, "whole mailbox"))
+		parts = append(parts, count(boxes, "mailbox"))
 	}
 	return strings.Join(parts, " and ")
 }
 
 func trashedOf(event string, t maildir.Trashed, subject string) trashedEvent {
 	e := trashedEvent{Event: event, ID: valid(t.ID), Mailbox: valid(t.Mailbox), Removed: t.Removed, Whole: t.Whole}
-	if !t.Whole {
+	if t.Whole {
+		e.Messages = &t.Messages
+	} else {
 		date := t.Date
 		e.Date, e.Bytes, e.Flags, e.Subject = &date, &t.Bytes, t.Flags.Names(), valid(subject)
 	}

@@ -132,15 +132,16 @@ type runStatus struct {
 // trashedEvent is one thing in the trash of a Maildir: listed, put back or removed
 // for good.
 type trashedEvent struct {
-	Event   string     `json:"event"`
-	ID      string     `json:"id"`
-	Mailbox string     `json:"mailbox"`
-	Removed time.Time  `json:"removed"`
-	Whole   bool       `json:"whole,omitempty"`
-	Date    *time.Time `json:"date,omitempty"`
-	Bytes   *int64     `json:"bytes,omitempty"`
-	Flags   []string   `json:"flags,omitempty"`
-	Subject string     `json:"subject,omitempty"`
+	Event    string     `json:"event"`
+	ID       string     `json:"id"`
+	Mailbox  string     `json:"mailbox"`
+	Removed  time.Time  `json:"removed"`
+	Whole    bool       `json:"whole,omitempty"`
+	Messages *int       `json:"messages,omitempty"`
+	Date     *time.Time `json:"date,omitempty"`
+	Bytes    *int64     `json:"bytes,omitempty"`
+	Flags    []string   `json:"flags,omitempty"`
+	Subject  string     `json:"subject,omitempty"`
 }
 
 // errorEvent is an error that ended the command, or one account's part of it.

@@ -52,11 +52,24 @@ func (s *session) trashRestore(o *options, a *config.Account, ids []string, open
 	if err != nil {
 		return at(a.Maildir, err)
 	}
-	if len(done) < len(list) {
+	if len(done) < len(list) && slices.ContainsFunc(missing(list, done), func(t maildir.Trashed) bool { return !needless(t) }) {
 		return exitError(exitPartial)
 	}
 	return nil
 }
+
+// missing are those of list that are not in done.
+func missing(list, done []maildir.Trashed) []maildir.Trashed {
+	there := map[string]bool{}
+	for _, one := range done {
+		there[one.ID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(t maildir.Trashed) bool { return there[t.ID] })
+}
+
+// needless reports whether nothing is lost without a thing: a mailbox that is
+// empty, and is there already.
+func needless(t maildir.Trashed) bool { return t.Whole && t.Messages == 0 }
 
 // withIDs are those of list that the IDs name: each whole, its last part, or the
 // first part of several.
@@ -93,9 +106,7 @@ func (s *session) putBack(t *tree, list []maildir.Trashed) ([]maildir.Trashed, e
 
 // restored tells what was put back, or would be, and what was not.
 func (s *session) restored(o *options, list, done []maildir.Trashed) {
-	there := map[string]bool{}
 	for _, one := range done {
-		there[one.ID] = true
 		s.out.event(trashedOf("restored", one, ""))
 	}
 	boxes := mailboxesOf(done)
@@ -107,15 +118,15 @@ func (s *session) restored(o *options, list, done []maildir.Trashed) {
 		if o.dryRun {
 			s.out.result("dry run, nothing was changed: %s", trashSum(done))
 		} else {
-			s.out.result("put back: %s; the next sync copies it to the server", trashSum(done))
+			s.out.result("put back: %s; to the next sync that is new mail", trashSum(done))
 		}
 	}
 	if s.ctx.Err() != nil {
 		return
 	}
-	for _, one := range list {
+	for _, one := range missing(list, done) {
 		switch {
-		case there[one.ID]:
+		case needless(one):
 		case one.Whole:
 			s.out.warn("%s: a mailbox of this name is there", one.Mailbox)
 			s.out.hint("rename it, and put the other one back then")

@@ -15,7 +15,7 @@ func ParseTrash(s string) (string, error) {
 	if strings.HasPrefix(s, `\`) {
 		switch use := mail.ParseSpecialUse(s); use {
 		case "":
-			return "", usage("", `\Trash, or the name of a mailbox`, "there is no role %q", s)
+			return "", usage("", `\Trash, or the name of a mailbox`, "there is no role %s", s)
 		case mail.UseAll, mail.UseFlagged:
 			return "", usage("", `\Trash, or the name of a mailbox`, "%s is a view of other mailboxes, and keeps nothing", use)
 		default:
