@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -163,6 +164,10 @@ func (s *session) inTrash(o *options, t *tree) ([]maildir.Trashed, error) {
 			list = append(list, one)
 		}
 	}
+	// What one run removed has no order of its own.
+	slices.SortStableFunc(list, func(a, b maildir.Trashed) int {
+		return cmp.Or(cmp.Compare(a.Run(), b.Run()), cmp.Compare(a.Mailbox, b.Mailbox), a.Date.Compare(b.Date), cmp.Compare(a.ID, b.ID))
+	})
 	return list, nil
 }
 

@@ -68,7 +68,7 @@ func TestDocumentedObjects(t *testing.T) {
 	types := map[string]reflect.Type{
 		"summary": reflect.TypeFor[summary](), "mailbox, of backup": reflect.TypeFor[changeEvent](),
 		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](),
-		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "version, of version": reflect.TypeFor[versionEvent](),
+		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "version, of version": reflect.TypeFor[versionEvent](),
 	}
 	if len(sections) != len(types) {
 		t.Errorf("got %d sections, want %d", len(sections), len(types))
@@ -99,6 +99,7 @@ func TestDocumentedObjects(t *testing.T) {
 		"finding, of verify": {string(sync.Missing), string(sync.Extra), string(sync.Different), string(sync.Damaged), string(sync.FlagsKind), string(sync.Unread)},
 		"summary":            {string(sync.Done), string(sync.Partial), string(sync.Refused), string(sync.Failed), string(sync.Interrupted)},
 		"error":              kindNames(),
+		"trashed, of trash":  {"trashed", "restored", "emptied"},
 	} {
 		for _, word := range words {
 			if !strings.Contains(sections[section], "`"+word+"`") {

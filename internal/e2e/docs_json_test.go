@@ -108,6 +108,9 @@ func (s *seen) compare(command, stdout string) {
 			continue
 		}
 		event := fmt.Sprint(object["event"])
+		if event == "restored" || event == "emptied" {
+			event = "trashed" // they are described together
+		}
 		want := describes(s.events, event, command)
 		if want == nil {
 			s.t.Errorf("%s: nobody describes the event %q", command, event)
@@ -189,6 +192,14 @@ func TestDocumentedJSON(t *testing.T) {
 	add("new")
 	run("verify", 3)
 	run("backup", 0)
+	if err := account.Expunge("INBOX", account.Messages("INBOX")[0].UID); err != nil {
+		t.Fatal(err)
+	}
+	run("backup --mirror", 0)
+	run("trash list work", 0)
+	run("trash restore work --all --dry-run", 0)
+	run("trash empty work --dry-run", 0)
+	run("trash restore work --all", 0)
 	r.write(".config/postbag/config.toml", 0o600, two)
 	run("backup", 5)
 	run("status", 0)

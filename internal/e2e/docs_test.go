@@ -347,24 +347,43 @@ func TestDocumentation(t *testing.T) {
 func help(t *testing.T, command string) string {
 	t.Helper()
 	a := &account{home: t.TempDir()}
-	return a.run(t, "help", command).want(t, 0).stdout
+	return a.run(t, append([]string{"help"}, strings.Fields(command)...)...).want(t, 0).stdout
 }
 
-// commands are the commands that the help lists.
+// commandsIn are the commands that a help lists.
+func commandsIn(help string) (names []string) {
+	_, list, _ := strings.Cut(help, "\nCommands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	for line := range strings.Lines(list) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		names = append(names, name)
+	}
+	return names
+}
+
+// commands are the commands that the help lists, and then those that they are.
 func commands(t *testing.T) []string {
 	t.Helper()
-	a := &account{home: t.TempDir()}
-	text := a.run(t, "help").want(t, 0).stdout
-	_, list, _ := strings.Cut(text, "\nCommands:\n")
-	list, _, _ = strings.Cut(list, "\n\n")
-	var names []string
-	for line := range strings.Lines(list) {
-		names = append(names, strings.Fields(line)[0])
-	}
+	names := commandsIn(help(t, ""))
 	if len(names) < 5 {
 		t.Fatalf("got commands %q", names)
 	}
+	for _, name := range names {
+		names = append(names, commandsIn(help(t, name))...)
+	}
 	return names
+}
+
+// The README has all commands, in the order of the help.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\|").FindAllStringSubmatch(read(t, filepath.Join(root, "README.md")), -1) {
+		got = append(got, m[1])
+	}
+	if want := commandsIn(help(t, "")); !slices.Equal(got, want) {
+		t.Errorf("README: got %q, want %q", got, want)
+	}
 }
 
 // The exit codes are the same in the help, in the README and in their document.

@@ -23,6 +23,7 @@ type day struct {
 	target imaptest.Target
 	phone  *imaptest.Client
 	dir    string
+	lost   []imaptest.Entry // what the phone deleted by mistake
 }
 
 // A user's day as docs/two-way.md has it, line by line, against a real Dovecot and
@@ -42,6 +43,7 @@ func TestTwoWayDay(t *testing.T) {
 		"Set up":                                func() { d.agree() },
 		"Read it":                               d.read,
 		"When both sides did something":         d.conflicts,
+		"Undo a deletion":                       d.undone,
 		"When something looks like an accident": func() { d.agree() },
 		"Mailboxes": func() {
 			if _, err := os.Stat(filepath.Join(d.dir, "Old", "cur")); err == nil {
@@ -51,7 +53,7 @@ func TestTwoWayDay(t *testing.T) {
 		},
 		"Every few minutes": func() { d.agree() },
 	}
-	before := map[string]func(){"When something looks like an accident": d.accident, "Mailboxes": d.oldMailbox}
+	before := map[string]func(){"Undo a deletion": d.mistake, "When something looks like an accident": d.accident, "Mailboxes": d.oldMailbox}
 	section := ""
 	lines := strings.Split(read(t, filepath.Join(root, "docs", "two-way.md")), "\n")
 	fences := fences(t, filepath.Join(root, "docs", "two-way.md"))
@@ -189,6 +191,39 @@ func (d *day) conflicts() {
 	}
 	if boxes, _ := whereIs(now, c.Digest); len(boxes) != 0 {
 		d.t.Errorf("deleted on the phone, it is in %v", boxes)
+	}
+}
+
+// mistake has the phone delete two messages, and a sync follow.
+func (d *day) mistake() {
+	d.t.Helper()
+	d.lost = d.target.MustDump(d.t)["INBOX"].Messages[1:3]
+	for _, m := range d.lost {
+		do(d.t, d.phone, "SELECT INBOX", fmt.Sprintf(`UID STORE %d +FLAGS.SILENT (\Deleted)`, m.UID), fmt.Sprintf("UID EXPUNGE %d", m.UID), "UNSELECT")
+	}
+	d.command("postbag sync home -q")
+	d.agree()
+}
+
+// undone checks that both messages are where they were, on both sides, and that
+// what the reader deletes from now on goes into the trash of the server.
+func (d *day) undone() {
+	d.t.Helper()
+	now := d.agree()
+	for _, m := range d.lost {
+		if boxes, flags := whereIs(now, m.Digest); !slices.Equal(boxes, []string{"INBOX"}) || flags.String() != m.Flags.String() {
+			d.t.Errorf("after it was undone a message is in %v with [%s], want INBOX and [%s]", boxes, flags, m.Flags)
+		}
+	}
+	d.command("postbag trash empty home --older-than 7d -q")
+	gone := readTree(d.t, d.dir, false)["INBOX"][0]
+	if err := os.Remove(gone.path); err != nil {
+		d.t.Fatal(err)
+	}
+	d.command("postbag sync home -q --trash '\\Trash'")
+	d.command("postbag sync home -q --trash '\\Trash'")
+	if boxes, _ := whereIs(d.agree(), gone.Digest); !slices.Equal(boxes, []string{"Trash"}) {
+		d.t.Errorf("deleted in the reader, a message is in %v, want the trash", boxes)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestTwoWayInterrupt(t *testing.T) {
 func TestTwoWayInterruptTwice(t *testing.T) {
 	t.Parallel()
 	const each = 400
-	for _, after := range []int64{10 << 10, 40 << 10} {
+	for _, after := range []int64{5 << 10, 15 << 10} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			t.Parallel()
 			w := crossing(t, each, 30<<10)
