@@ -15,7 +15,7 @@ import (
 // vocabulary, the stores know neither the engine nor the state.
 var may = map[string][]string{
 	"":                   {"internal/cli"},
-	"internal/cli":       {"internal/auth", "internal/config", "internal/demo", "internal/export", "internal/imapconn", "internal/imapstore", "internal/mail", "internal/progress", "maildir", "state", "sync"},
+	"internal/cli":       {"internal/auth", "internal/config", "internal/demo", "internal/export", "internal/imapconn", "internal/imapstore", "internal/mail", "internal/mapping", "internal/progress", "maildir", "state", "sync"},
 	"internal/config":    {"internal/auth", "internal/mail"},
 	"internal/e2e":       {},
 	"internal/bench":     {"internal/demo", "internal/imaptest", "internal/mail"},
@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"internal/imapstore": {"internal/imapconn", "internal/mail"},
 	"internal/imapconn":  {"internal/mail"},
 	"internal/mail":      {},
+	"internal/mapping":   {"internal/mail"},
 	"internal/storetest": {"internal/mail", "state"},
 	"internal/imaptest":  {"internal/demo", "internal/mail"},
 	"maildir":            {"internal/mail"},
@@ -34,7 +35,7 @@ var may = map[string][]string{
 }
 
 // pure are the files of the engine that decide and do nothing else.
-var pure = []string{"sync/policy.go", "sync/plan.go", "sync/pair.go", "sync/moves.go", "sync/guard.go", "sync/tree.go"}
+var pure = []string{"sync/policy.go", "sync/plan.go", "sync/pair.go", "sync/moves.go", "sync/guard.go", "sync/tree.go", "sync/intent.go", "internal/mapping/mapping.go"}
 
 var impure = []string{"os", "net", "time", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "context"}
 
