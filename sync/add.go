@@ -110,7 +110,7 @@ func (r *run) nextWindow(ctx context.Context, b *box, open *sides) (bool, error)
 		if err := r.touched(ctx, b); err != nil {
 			return false, err
 		}
-		return true, r.identify(ctx, b, *open)
+		return true, r.identify(ctx, b, open)
 	}
 	return false, nil
 }

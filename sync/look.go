@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 
@@ -47,7 +48,7 @@ func (r *run) look(ctx context.Context, b *box, limit int) error {
 	if err := r.touched(ctx, b); err != nil {
 		return err
 	}
-	return r.identify(ctx, b, open)
+	return r.identify(ctx, b, &open)
 }
 
 // lookAt asks one side of a box what happened, when it is to be looked at.
@@ -205,7 +206,7 @@ func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
 
 // identify describes the new messages that may be equal to something on the
 // other side, and loads the rows there that they may be equal to.
-func (r *run) identify(ctx context.Context, b *box, open [2]mail.Mailbox) error {
+func (r *run) identify(ctx context.Context, b *box, open *sides) error {
 	for _, s := range []state.Side{state.A, state.B} {
 		if err := r.measure(ctx, b, s, open[s]); err != nil {
 			return err
@@ -248,7 +249,7 @@ func (r *run) identify(ctx context.Context, b *box, open [2]mail.Mailbox) error 
 			refs = undescribed([2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)})
 		}
 	}
-	return nil
+	return r.fathom(ctx, b, open)
 }
 
 // measure finds the sizes of the new messages of a side that does not list them,
@@ -295,6 +296,17 @@ func newSizes(b *box, s state.Side) []int64 {
 // describe fills in what Describe finds for messages of side s, among the new
 // ones and the rows.
 func describe(ctx context.Context, b *box, s state.Side, mb mail.Mailbox, refs []mail.Ref) error {
+	learn := learner(b, s)
+	slices.SortFunc(refs, mail.Ref.Compare)
+	return mb.Describe(ctx, refs, true, func(m mail.Message) error {
+		learn(m)
+		return nil
+	})
+}
+
+// learner takes in what is found out about messages of side s, among the new ones
+// and the rows.
+func learner(b *box, s state.Side) func(mail.Message) {
 	byRef := make(map[mail.Ref]func(mail.Message))
 	for _, list := range [][]*state.Row{b.alone[s], b.retry} {
 		for _, row := range list {
@@ -310,11 +322,45 @@ func describe(ctx context.Context, b *box, s state.Side, mb mail.Mailbox, refs [
 		n := &b.delta[s].New[i]
 		byRef[n.Ref] = func(m mail.Message) { n.Size, n.ID = m.Size, joinIdentity(m.ID, n.ID) }
 	}
-	slices.SortFunc(refs, mail.Ref.Compare)
-	return mb.Describe(ctx, refs, true, func(m mail.Message) error {
+	return func(m mail.Message) {
 		if set := byRef[m.Ref]; set != nil {
 			set(m)
 		}
+	}
+}
+
+// fathom reads messages of side B that ones of side A may be, where nothing but
+// their content can tell and neither store knows digests: with theirs on record a
+// copy from A is compared before it lands.
+func (r *run) fathom(ctx context.Context, b *box, open *sides) error {
+	in := r.input(b)
+	both := [2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)}
+	match(both, in.Trust)
+	refs := unfathomed(both)
+	if len(refs) == 0 || b.info[state.B] == nil {
+		return nil
+	}
+	if open[state.B] == nil {
+		mb, err := r.open(ctx, b, state.B)
+		if err != nil {
+			return err
+		}
+		open[state.B] = mb
+	}
+	learn := learner(b, state.B)
+	return open[state.B].Fetch(ctx, refs, func(f mail.Fetched) error {
+		if f.Err != nil {
+			return nil
+		}
+		m := newMeter(f.Body)
+		if _, err := io.Copy(io.Discard, m); err != nil {
+			if isScope(err, mail.ScopeMessage) {
+				return nil
+			}
+			return err
+		}
+		f.Size, f.ID = m.n, m.identity(f.ID)
+		learn(f.Message)
 		return nil
 	})
 }

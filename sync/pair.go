@@ -294,3 +294,27 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 	}
 	return refs
 }
+
+// unfathomed lists the messages of side B of which only their content can tell
+// whether they are ones of side A: of one size, with no Message-ID that differs, and
+// with no digest on either side.
+func unfathomed(sides [2][]*arrival) []mail.Ref {
+	bySize := make(map[int64][]*arrival)
+	for _, a := range sides[state.A] {
+		if !a.taken && !a.candidate && !a.msg.ID.Digest.Known() && a.msg.Size >= 0 {
+			bySize[a.msg.Size] = append(bySize[a.msg.Size], a)
+		}
+	}
+	var refs []mail.Ref
+	for _, o := range sides[state.B] {
+		if o.taken || o.ghost || o.msg.ID.Digest.Known() {
+			continue
+		}
+		if slices.ContainsFunc(bySize[o.msg.Size], func(a *arrival) bool {
+			return !a.msg.ID.Described || !o.msg.ID.Described || a.msg.ID.MessageID == o.msg.ID.MessageID
+		}) {
+			refs = append(refs, o.msg.Ref)
+		}
+	}
+	return refs
+}

@@ -42,6 +42,17 @@ func Push() Policy {
 	return Policy{Name: "push", May: [2]Allow{state.A: {New: true, Flags: true, Moves: true, Mailboxes: true}}}
 }
 
+// Migrate copies A to B, both servers, again and again until the move is over: B
+// gets what is new and what changed, and keeps what A deleted.
+func Migrate() Policy {
+	return Policy{Name: "migrate", May: [2]Allow{state.B: {New: true, Flags: true, Moves: true, Mailboxes: true}}}
+}
+
+// Restore puts on A what B has and A lacks; what A has stays as it is.
+func Restore() Policy {
+	return Policy{Name: "restore", May: [2]Allow{state.A: {New: true, Mailboxes: true}}}
+}
+
 // TwoWay makes both sides agree.
 func TwoWay() Policy {
 	return Policy{Name: "sync", May: [2]Allow{everything, everything}}

@@ -122,6 +122,11 @@ func (r *run) collectRetries(ctx context.Context) error {
 		b.tries[row.ID] = p
 		r.lineUp(b, row)
 	}
+	if r.Restore {
+		if err := r.restore(ctx); err != nil {
+			return err
+		}
+	}
 	if r.Refill {
 		return r.refill(ctx)
 	}

@@ -49,7 +49,10 @@ type Options struct {
 	DryRun bool // plan, report, change nothing
 	// Refill checks every message of side B against its digest first, and copies
 	// again what is missing or damaged there.
-	Refill   bool
+	Refill bool
+	// Restore lines up all that side B has and side A lacks, whatever became of it
+	// there.
+	Restore  bool
 	Guard    Limits
 	Workers  int // mailboxes worked on side by side; 4 when 0
 	Progress Progress

@@ -26,10 +26,10 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
   postbag backup --mailbox '!\Junk' --since 90d work
   postbag backup --dry-run --mirror`,
 		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete in the Maildir what was deleted on the server (into its trash, see keep_deleted)"},
+			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			&cli.BoolFlag{Name: "refill", Category: catWhat, Usage: "check every file in the Maildir, and copy again what is missing or damaged"},
-		}, guardFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		}, guardFlags(), createFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			list, err := s.endpoints(o).pairs("backup", args)
 			if err != nil {

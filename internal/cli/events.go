@@ -72,6 +72,17 @@ type listEvent struct {
 	Error      string `json:"error,omitempty"`
 }
 
+// routeEvent says which mailbox becomes which.
+type routeEvent struct {
+	Event    string `json:"event"`
+	Mailbox  string `json:"mailbox"`
+	To       string `json:"to"`
+	By       string `json:"by"`
+	Reason   string `json:"reason,omitempty"`
+	Messages *int   `json:"messages,omitempty"`
+	Bytes    *int64 `json:"bytes,omitempty"`
+}
+
 // findingEvent is something that verify found.
 type findingEvent struct {
 	Event   string `json:"event"`

@@ -11,6 +11,7 @@ import (
 	"postbag/internal/auth"
 	"postbag/internal/config"
 	"postbag/internal/mail"
+	"postbag/internal/mapping"
 )
 
 // The categories of flags, as the help shows them.
@@ -95,8 +96,13 @@ func guardFlags() []cli.Flag {
 	return []cli.Flag{
 		dryRunFlag(),
 		&cli.StringFlag{Name: "max-delete", Category: catSafety, Usage: "refuse to delete more than `N` messages (default: refuse what looks like an accident)"},
-		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
 		&cli.BoolFlag{Name: "force-deletes", Category: catSafety, Usage: "delete however much it is, this time"},
+	}
+}
+
+func createFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
 	}
 }
 
@@ -173,6 +179,17 @@ type options struct {
 	deep         bool
 	create       bool // the Maildir may be another than the one on record
 	unrecorded   bool // the Maildir is not put on record
+	rules        []mapping.Rule
+	under        string
+	to           *options // of the second server
+}
+
+// mapFlags say which mailbox becomes which.
+func mapFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "map", Category: catWhat, Usage: "the mailbox FROM becomes TO, as `FROM=TO`; may be repeated. A * in both stands for any text; an empty TO leaves the mailbox out"},
+		&cli.StringFlag{Name: "under", Category: catWhat, Usage: "put everything below the mailbox `NAME`"},
+	}
 }
 
 // dates is a filter as it is written.
@@ -223,24 +240,37 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("auth", func(s string) (err error) { o.mechanism, err = auth.ParseMechanism(s); return })
 	text("tunnel", func(s string) (err error) { o.tunnel, err = config.SplitCommand(s, cfg); return })
 	text("max-delete", func(s string) (err error) { o.maxDelete, err = config.ParseBound(s); return })
-	text("connections", func(s string) error {
-		n, err := strconv.Atoi(s)
+	text("connections", func(s string) (err error) { o.connections, err = parseConnections(s); return })
+	for _, rule := range c.StringSlice("map") {
+		r, err := mapping.ParseRule(rule)
 		if err != nil {
-			return usageError("", "", "%q is no number", s)
+			return nil, err
 		}
-		o.connections, err = config.CheckConnections(n)
-		return err
-	})
+		o.rules = append(o.rules, r)
+	}
+	text("under", func(s string) error { o.under = s; return nil })
 	if first != nil {
 		return nil, first
 	}
 	if err := o.readPassword(c, text, path); err != nil {
 		return nil, err
 	}
+	var err error
+	if o.to, err = readSecond(c, env); err != nil {
+		return nil, err
+	}
 	if first != nil {
 		return nil, first
 	}
 	return o, o.checkLists(c)
+}
+
+func parseConnections(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, usageError("", "", "%q is no number", s)
+	}
+	return config.CheckConnections(n)
 }
 
 // readPassword reads the flags of which only one may be given.

@@ -62,6 +62,12 @@ func (j job) name() string { name, _, _ := strings.Cut(j.command, " "); return n
 func (s *session) runPair(j job, o *options, a *config.Account, label string) int {
 	var open closers
 	report, err := s.syncPair(j, o, a, &open)
+	return s.reported(label, report, err, &open)
+}
+
+// reported closes what a run opened, tells what came of it, and answers with the
+// exit code.
+func (s *session) reported(label string, report *sync.Report, err error, open *closers) int {
 	if closeErr := open.Close(); err == nil {
 		err = closeErr
 	}

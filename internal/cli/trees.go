@@ -40,15 +40,12 @@ const (
 // recordPath is where the tree at path is on record; "" when there is no home
 // for records.
 func (env *Env) recordPath(path string) string {
-	dir, ok := env.LookupEnv("XDG_STATE_HOME")
-	if !ok || !filepath.IsAbs(dir) {
-		if !filepath.IsAbs(env.Home) {
-			return ""
-		}
-		dir = filepath.Join(env.Home, ".local", "state")
+	dir := env.stateDir()
+	if dir == "" {
+		return ""
 	}
 	sum := sha256.Sum256([]byte(path))
-	return filepath.Join(dir, "postbag", "trees", hex.EncodeToString(sum[:16])+".json")
+	return filepath.Join(dir, "trees", hex.EncodeToString(sum[:16])+".json")
 }
 
 // readRecord reads what is on record of the tree at path. A record that cannot

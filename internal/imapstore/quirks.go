@@ -25,6 +25,8 @@ type Quirk struct {
 	Deny []string
 	// NoSearch: SEARCH leaves messages out; list them with FETCH.
 	NoSearch bool
+	// FoldNames: names of mailboxes that differ in case only are one.
+	FoldNames bool
 	// StoreAfterAppend are flags that APPEND drops, or that make it do something
 	// else: they are left out of it and set afterwards.
 	StoreAfterAppend mail.System
@@ -62,6 +64,7 @@ var quirkTable = []Quirk{
 		ID:               []string{"name=microsoft.exchange"},
 		MaxConnections:   2,
 		StoreAfterAppend: mail.Flagged,
+		FoldNames:        true,
 		Source:           "imapsync FAQ.Exchange, FAQ.Office365: throttling, \\Flagged lost on APPEND",
 		Date:             "2026-11",
 	},
@@ -121,6 +124,7 @@ func quirksOf(addr string, has func(string) bool, id map[string]string) (effect 
 		}
 		effect.Deny = append(effect.Deny, q.Deny...)
 		effect.NoSearch = effect.NoSearch || q.NoSearch
+		effect.FoldNames = effect.FoldNames || q.FoldNames
 		effect.StoreAfterAppend |= q.StoreAfterAppend
 	}
 	return effect, names

@@ -1,0 +1,297 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"postbag/internal/config"
+	"postbag/internal/imapstore"
+	"postbag/internal/mail"
+	"postbag/internal/mapping"
+	"postbag/state"
+	"postbag/sync"
+)
+
+func migrateCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "migrate",
+		Usage:     "move an account from one server to another",
+		UsageText: "migrate FROM TO",
+		Description: `Copies all mail from one server to another, straight, with flags, keywords and
+dates; FROM is only read. Run it again until the day you switch: each run copies
+what is new since, and carries flags and moves; with --mirror deletions, too. What
+TO has already is found by its content and not sent again. A run that is cut off
+is finished by the next one.
+
+Mailboxes keep their names, but those with a role (Sent, Drafts, Trash, Junk,
+Archive) go where TO has that role, with what is below them. --map names others.
+--dry-run shows which mailbox becomes which, with the number of messages.
+
+FROM and TO are imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] for STARTTLS, or
+accounts of the configuration. Flags that begin with --to- are for TO.`,
+		ArgsUsage: `  postbag migrate imaps://me@old.example.org imaps://me@new.example.net \
+    --password-command "pass show old" --to-password-command "pass show new"
+  postbag migrate old new --dry-run
+  postbag migrate old new --map 'INBOX/Clients/*=Clients/*' --map Spam=`,
+		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
+			deleteMailboxesFlag(),
+		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), outputFlags(), quietFlags()),
+		Action: s.action(func(o *options, args []string) error {
+			from, to, err := s.twoServers(o, args)
+			if err != nil {
+				return err
+			}
+			if code := s.migrate(o, from, to); code != exitDone {
+				return exitError(code)
+			}
+			return nil
+		}),
+	}
+}
+
+// twoServers reads the arguments of a command between two servers.
+func (s *session) twoServers(o *options, args []string) (from, to *config.Account, err error) {
+	if len(args) != 2 {
+		return nil, nil, usageError("migrate", "postbag migrate FROM TO", "takes two servers or accounts")
+	}
+	eps := s.endpoints(o)
+	var sides [2]*config.Account
+	for i, arg := range args {
+		e, err := eps.parse(arg)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !e.isServer() {
+			return nil, nil, usageError("migrate", "postbag restore MAILDIR SERVER puts a Maildir on a server", "%s is a Maildir, where a server is wanted", arg)
+		}
+		sides[i] = e.account
+	}
+	from, to = o.withFlags(sides[0]), o.to.withFlags(sides[1])
+	if from.Server.Identity() == to.Server.Identity() {
+		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
+	}
+	return from, to, nil
+}
+
+// migrate runs one migration and reports. It answers with the exit code.
+func (s *session) migrate(o *options, from, to *config.Account) int {
+	var open closers
+	report, err := s.runMigrate(o, from, to, &open)
+	return s.reported("", report, err, &open)
+}
+
+func (s *session) runMigrate(o *options, from, to *config.Account, open *closers) (*sync.Report, error) {
+	patterns, err := config.ParsePatterns(from.Mailboxes)
+	if err != nil {
+		return nil, err
+	}
+	db, err := s.pairState(o, "migrate", [2]string{from.Server.Identity(), to.Server.Identity()}, open)
+	if err != nil {
+		return nil, err
+	}
+	source, err := s.openServer(from, o.trace, open)
+	if err != nil {
+		return nil, err
+	}
+	dest, err := s.openServer(to, "", open)
+	if err != nil {
+		return nil, err
+	}
+	a := &checkedStore{Store: source, patterns: patterns, more: nothingMore}
+	routes, err := s.routes(o, a, dest, db, patterns)
+	if err != nil {
+		return nil, err
+	}
+	s.showRoutes(o, routes)
+	if err := s.checkRoom(dest, to, db, routes); err != nil {
+		return nil, err
+	}
+	policy := sync.Migrate()
+	if from.Mirror {
+		policy = withMailboxDeletion(sync.Mirror(), from)
+		policy.Name = "migrate --mirror"
+	}
+	display := s.display()
+	defer display.Close()
+	return sync.Run(s.ctx, sync.Options{
+		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
+		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
+		Guard:   sync.Limits{Max: from.MaxDelete, Off: o.force},
+		Workers: min(source.Connections(), dest.Connections()), Progress: display, Now: s.env.Now,
+	})
+}
+
+// pairState opens the state of a pair of places of which none is ours to keep it
+// in: in the user's own state directory. A dry run writes nothing there.
+func (s *session) pairState(o *options, command string, ids [2]string, open *closers) (*state.DB, error) {
+	path := o.state
+	if path == "" {
+		dir := s.env.stateDir()
+		if dir == "" {
+			return nil, usageError("--state", "set HOME or XDG_STATE_HOME, or name a file", "there is no place for the state")
+		}
+		sum := sha256.Sum256([]byte(ids[0] + "\n" + ids[1]))
+		path = filepath.Join(dir, "pairs", hex.EncodeToString(sum[:16])+".db")
+	}
+	so := state.Options{Accounts: ids, Command: command, Now: s.env.Now, ReadOnly: o.dryRun}
+	if _, err := os.Stat(path); o.dryRun && errors.Is(err, fs.ErrNotExist) {
+		scratch, err := os.MkdirTemp("", "postbag-")
+		if err != nil {
+			return nil, err
+		}
+		open.add(removal(scratch))
+		path, so.ReadOnly = filepath.Join(scratch, stateFile), false
+	}
+	db, err := state.Open(s.ctx, path, so)
+	if err != nil {
+		return nil, err
+	}
+	open.add(db)
+	s.out.note("the state is %s", path)
+	return db, nil
+}
+
+// routes plans which mailbox becomes which: those of the source that are chosen,
+// and those that the state knows, which may have been renamed since.
+func (s *session) routes(o *options, source mail.Store, dest *imapstore.Store, db *state.DB, patterns *config.Patterns) ([]mapping.Route, error) {
+	list, err := source.List(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	there, err := dest.List(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := db.Mailboxes(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	var chosen []mail.MailboxInfo
+	have := map[string]bool{}
+	for _, info := range list {
+		if have[info.Name] = true; patterns.Match(info) {
+			chosen = append(chosen, info)
+		}
+	}
+	for _, r := range records {
+		if name := r.Name[state.A]; name != "" && !have[name] {
+			have[name] = true
+			chosen = append(chosen, mail.MailboxInfo{Name: name, Use: r.Use, Messages: -1, Bytes: -1})
+		}
+	}
+	names := map[string]bool{}
+	for _, info := range there {
+		names[info.Name] = true
+	}
+	fits := func(name string) error {
+		if names[name] {
+			return nil
+		}
+		return dest.NameError(s.ctx, name)
+	}
+	return mapping.Plan(chosen, mapping.Dest{Listed: there, Fits: fits, Fold: dest.FoldsNames()}, o.rules, o.under)
+}
+
+// matchRoutes selects the mailboxes that are chosen and not left out by a rule.
+func matchRoutes(patterns *config.Patterns, routes []mapping.Route) func(mail.MailboxInfo) bool {
+	out := map[string]bool{}
+	for _, r := range routes {
+		out[r.From] = r.To == ""
+	}
+	return func(info mail.MailboxInfo) bool { return patterns.Match(info) && !out[info.Name] }
+}
+
+// showRoutes tells which mailbox becomes which: all of them in a dry run, else
+// those whose names change.
+func (s *session) showRoutes(o *options, routes []mapping.Route) {
+	for _, r := range routes {
+		s.out.event(routeEvent{Event: "route", Mailbox: valid(r.From), To: valid(r.To), By: string(r.Why), Reason: valid(r.Reason),
+			Messages: known(r.Messages), Bytes: known(r.Bytes)})
+		text := fmt.Sprintf("%s -> %s (%s)", r.From, r.To, r.Why)
+		switch {
+		case r.To == "":
+			text = r.From + ": left out"
+		case r.Why == mapping.ByName && r.From == r.To:
+			text = r.From
+		case r.Reason != "":
+			text = fmt.Sprintf("%s -> %s (%s)", r.From, r.To, r.Reason)
+		}
+		var held []string
+		if r.Messages >= 0 {
+			held = append(held, count(r.Messages, "message"))
+		}
+		if r.Bytes >= 0 {
+			held = append(held, size(r.Bytes))
+		}
+		if len(held) > 0 {
+			text += ": " + strings.Join(held, ", ")
+		}
+		switch {
+		case o.dryRun && !s.out.quiet:
+			s.out.result("%s", text)
+		case r.Why == mapping.Changed:
+			s.out.warn("warning: %s", text)
+		default:
+			s.out.note("%s", text)
+		}
+	}
+}
+
+func known[T int | int64](n T) *T {
+	if n < 0 {
+		return nil
+	}
+	return &n
+}
+
+// checkRoom refuses a migration that cannot fit: when what the source has and was
+// not copied yet is more than the destination has room for.
+func (s *session) checkRoom(dest *imapstore.Store, to *config.Account, db *state.DB, routes []mapping.Route) error {
+	quota, err := dest.Quota(s.ctx)
+	if err != nil || quota.Limit < 0 {
+		return err
+	}
+	counts, err := db.Counts(s.ctx)
+	if err != nil {
+		return err
+	}
+	var want, have int64
+	for _, r := range routes {
+		if r.To != "" && r.Bytes > 0 {
+			want += r.Bytes
+		}
+	}
+	for _, c := range counts {
+		have += c.Bytes
+	}
+	room := quota.Limit - quota.Used
+	if missing := want - have; missing <= room {
+		s.out.note("%s takes %s more", to.Server, size(room))
+		return nil
+	}
+	return &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindQuota, Op: to.Server.String(),
+		Err:  fmt.Errorf("%s are to be copied, and there is room for %s (%s of %s are used)", size(want-have), size(max(room, 0)), size(quota.Used), size(quota.Limit)),
+		Hint: "nothing was copied: make room there, or copy less with --mailbox, --since or --smaller"}
+}
+
+// stateDir is the directory for states and records of the user; "" when there is no
+// home for it.
+func (env *Env) stateDir() string {
+	dir, ok := env.LookupEnv("XDG_STATE_HOME")
+	if !ok || !filepath.IsAbs(dir) {
+		if !filepath.IsAbs(env.Home) {
+			return ""
+		}
+		dir = filepath.Join(env.Home, ".local", "state")
+	}
+	return filepath.Join(dir, "postbag")
+}
