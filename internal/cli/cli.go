@@ -32,6 +32,7 @@ func commands(s *session) []*cli.Command {
 	return []*cli.Command{
 		syncCommand(s),
 		backupCommand(s),
+		restoreCommand(s),
 		migrateCommand(s),
 		verifyCommand(s),
 		statusCommand(s),

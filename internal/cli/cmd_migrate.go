@@ -27,16 +27,16 @@ func migrateCommand(s *session) *cli.Command {
 		UsageText: "migrate FROM TO",
 		Description: `Copies all mail from one server to another, straight, with flags, keywords and
 dates; FROM is only read. Run it again until the day you switch: each run copies
-what is new since, and carries flags and moves; with --mirror deletions, too. What
-TO has already is found by its content and not sent again. A run that is cut off
-is finished by the next one.
+what is new since, and carries flags and moves; with --mirror deletions, too.
+What TO has already is found by its content and not sent again. A run that is cut
+off is finished by the next one.
 
 Mailboxes keep their names, but those with a role (Sent, Drafts, Trash, Junk,
 Archive) go where TO has that role, with what is below them. --map names others.
 --dry-run shows which mailbox becomes which, with the number of messages.
 
-FROM and TO are imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] for STARTTLS, or
-accounts of the configuration. Flags that begin with --to- are for TO.`,
+FROM and TO are imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] for STARTTLS,
+or accounts of the configuration. Flags that begin with --to- are for TO.`,
 		ArgsUsage: `  postbag migrate imaps://me@old.example.org imaps://me@new.example.net \
     --password-command "pass show old" --to-password-command "pass show new"
   postbag migrate old new --dry-run

@@ -19,22 +19,40 @@ func verifyCommand(s *session) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "prove that a backup holds what it should",
-		UsageText: "verify [ACCOUNT...]\nverify SERVER MAILDIR\nverify MAILDIR",
+		UsageText: "verify [ACCOUNT...]\nverify SERVER MAILDIR\nverify MAILDIR\nverify FROM TO",
 		Description: `Reads every message in the Maildir and compares it with the digest that was
 recorded when it came; then compares the Maildir with the server, message by
 message, and names each one that is missing, extra, different, damaged, or has
 other flags. With a MAILDIR alone the server is left out. Nothing is changed.
 
+Between two servers, two Maildirs, or from a Maildir to a server, messages are
+matched by Message-ID, size and date, with --deep by their content; mailboxes as
+migrate maps them. Flags that begin with --to- are for the second server.
+
 Exit code 0 means that nothing was found, 3 that something was. Messages that
 the server deleted and a backup keeps are not counted.`,
 		ArgsUsage: `  postbag verify work
   postbag verify work --deep
-  postbag verify ~/mail --json`,
+  postbag verify ~/mail --json
+  postbag verify old new --deep`,
 		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
-		}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		}, mapFlags(), configFlags(), serverFlags(), secondFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			eps := s.endpoints(o)
+			if len(args) == 2 {
+				var ends []endpoint
+				for _, arg := range args {
+					e, err := eps.parse(arg)
+					if err != nil {
+						return err
+					}
+					ends = append(ends, e)
+				}
+				if unjoined(ends) {
+					return s.compareEnds(o, ends)
+				}
+			}
 			if len(args) == 1 && !config.IsURL(args[0]) {
 				e, err := eps.parse(args[0])
 				if err != nil {
@@ -69,6 +87,12 @@ func (s *session) verifyTree(o *options, e endpoint) error {
 func (s *session) verify(o *options, a *config.Account, server bool, label string) int {
 	var open closers
 	result, err := s.runVerify(o, a, server, label, &open)
+	return s.verified(label, result, err, &open)
+}
+
+// verified closes what a verification opened, tells what came of it, and answers
+// with the exit code.
+func (s *session) verified(label string, result *sync.Verified, err error, open *closers) int {
 	if closeErr := open.Close(); err == nil {
 		err = closeErr
 	}
