@@ -30,6 +30,9 @@ type history struct {
 	// their names: what becomes of the messages in them depends on both sides.
 	odd  map[string]bool
 	lost map[string]bool // of these, those that were removed
+	// doubled are messages of the server that were copied in their own mailbox in
+	// this round: a server does not tell which of the two is gone later.
+	doubled map[string]bool
 	// names lets mailboxes be made, renamed and removed.
 	names   bool
 	deletes bool // the syncs delete mailboxes
@@ -126,7 +129,7 @@ func ordered(list []place) []place {
 // change makes up to n edits on each side.
 func (h *history) change(n int) {
 	h.t.Helper()
-	h.edits, h.odd, h.lost = nil, map[string]bool{}, map[string]bool{}
+	h.edits, h.odd, h.lost, h.doubled = nil, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, on := range h.random.Perm(2) {
 		for range h.random.IntN(n + 1) {
 			if on == 0 {
@@ -161,8 +164,9 @@ func (h *history) changeServer() {
 		return
 	}
 	m := pick(h, ordered(all))
+	twin := m.box + m.Digest.String()
 	switch to := pick(h, boxes); {
-	case kind < 55:
+	case kind < 55 || h.doubled[twin]:
 		f := h.toggle(m.Flags)
 		h.did("server: %s: [%s] of %.8s", m.box, f, m.Digest)
 		must(t, c.setFlags(m.box, m.UID, mail.DiffFlags(m.Flags, f)))
@@ -175,6 +179,7 @@ func (h *history) changeServer() {
 		must(t, c.move(m.box, m.UID, to, byCopy))
 	default:
 		h.did("server: %s: copy %.8s to %s", m.box, m.Digest, to)
+		h.doubled[twin] = h.doubled[twin] || to == m.box
 		must(t, c.in(m.box, fmt.Sprintf("UID COPY %d %s", m.UID, imaptest.Quote(imaptest.EncodeName(to)))))
 	}
 }
