@@ -2,6 +2,8 @@ package cli
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,10 +39,8 @@ func trashListCommand(s *session) *cli.Command {
 		Name: "list", HelpName: "trash list",
 		Usage:     "list what runs deleted in a Maildir",
 		UsageText: "trash list ACCOUNT\ntrash list MAILDIR",
-		Description: `Lists, the oldest first: when it was removed, where it was, the date and the
-size of the message, its flags and subject, and last its ID. The ID is also the
-path of the file below .postbag/trash in the Maildir, for reading it. Nothing is
-changed.`,
+		Description: `Lists, the oldest first: the ID, when it was removed, where it was, the date and
+the size of the message, its flags and subject. Nothing is changed.`,
 		ArgsUsage: "  postbag trash list work\n  postbag trash list ~/mail --removed-since 2d --mailbox 'Archive/*'\n  postbag trash list work --json",
 		Flags:     flags(removedFlags(), configFlags(), maildirFlags(), outputFlags()),
 		Action:    s.trashAction("list", s.trashList),
@@ -56,9 +56,9 @@ func trashRestoreCommand(s *session) *cli.Command {
 \Deleted. A mailbox that is gone is made again. For a sync they are new: the next
 one copies them to the server. A backup leaves them as they are.
 
-An ID is one that "trash list" shows, or the first part of several: all that one
-run removed, or one run in one mailbox.`,
-		ArgsUsage: `  postbag trash restore work 20240131T120000Z/INBOX
+An ID is one that "trash list" shows. --json has it at full length; the first
+part of that stands for all that one run removed.`,
+		ArgsUsage: `  postbag trash restore work 3f8a01c2 77d0b5e9
   postbag trash restore work --mailbox INBOX --removed-since 2d --dry-run
   postbag trash restore ~/mail --all`,
 		Flags: flags(removedFlags(), []cli.Flag{
@@ -199,10 +199,16 @@ func (s *session) trashList(o *options, a *config.Account, _ []string, open *clo
 				what += " with " + count(one.Messages, "message")
 			}
 		}
-		s.out.result("%s  %-*s  %s  %s", s.local(one.Removed), width, one.Mailbox, what, one.ID)
+		s.out.result("%s  %s  %-*s  %s", shortID(one), s.local(one.Removed), width, one.Mailbox, what)
 	}
 	s.out.result("%s", trashSum(list))
 	return nil
+}
+
+// shortID is an ID for people to type.
+func shortID(t maildir.Trashed) string {
+	sum := sha256.Sum256([]byte(t.ID))
+	return hex.EncodeToString(sum[:4])
 }
 
 // mailboxesOf are the mailboxes of what is listed, in order, with the number of
@@ -238,7 +244,7 @@ func trashSum(list []maildir.Trashed) string {
 }
 
 func trashedOf(event string, t maildir.Trashed, subject string) trashedEvent {
-	e := trashedEvent{Event: event, ID: valid(t.ID), Mailbox: valid(t.Mailbox), Removed: t.Removed, Whole: t.Whole}
+	e := trashedEvent{Event: event, ID: valid(t.ID), Short: shortID(t), Mailbox: valid(t.Mailbox), Removed: t.Removed, Whole: t.Whole}
 	if t.Whole {
 		e.Messages = &t.Messages
 	} else {

@@ -145,6 +145,7 @@ type runStatus struct {
 type trashedEvent struct {
 	Event    string     `json:"event"`
 	ID       string     `json:"id"`
+	Short    string     `json:"short"`
 	Mailbox  string     `json:"mailbox"`
 	Removed  time.Time  `json:"removed"`
 	Whole    bool       `json:"whole,omitempty"`

@@ -136,6 +136,8 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d{10}\.[0-9A-Za-z_.\-]+\.[0-9A-Za-z_.\-]+`), "KEY"},
 	{regexp.MustCompile(`\d{8}T\d{6}Z`), "RUN"},
 	{regexp.MustCompile(`\b[0-9a-f]{12}\.KEY`), "TAG.KEY"},
+	{regexp.MustCompile(`(?m)^[0-9a-f]{8}(  \d{4}-)`), "SHORT$1"},
+	{regexp.MustCompile(`"short":"[0-9a-f]{8}"`), `"short":"SHORT"`},
 	{regexp.MustCompile(`"removed":"[^"]*"`), `"removed":"2025-01-01T00:00:00Z"`},
 	{regexp.MustCompile(regexp.QuoteMeta(runtime.Version())), "go1"},
 	{regexp.MustCompile(runtime.GOOS + `/` + runtime.GOARCH), "os/arch"},

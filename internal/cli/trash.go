@@ -71,15 +71,15 @@ func missing(list, done []maildir.Trashed) []maildir.Trashed {
 // empty, and is there already.
 func needless(t maildir.Trashed) bool { return t.Whole && t.Messages == 0 }
 
-// withIDs are those of list that the IDs name: each whole, its last part, or the
-// first part of several.
+// withIDs are those of list that the IDs name: each short, whole, or the first part
+// of several.
 func withIDs(list []maildir.Trashed, ids []string) ([]maildir.Trashed, error) {
 	chosen := map[string]bool{}
 	for _, id := range ids {
 		want := strings.TrimSuffix(id, "/")
 		found := false
 		for _, one := range list {
-			if one.ID == want || strings.HasPrefix(one.ID, want+"/") || strings.HasSuffix(one.ID, "/"+want) {
+			if one.ID == want || strings.HasPrefix(one.ID, want+"/") || shortID(one) == want {
 				chosen[one.ID], found = true, true
 			}
 		}

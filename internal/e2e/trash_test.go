@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -168,7 +169,8 @@ func TestTrashIsLocked(t *testing.T) {
 	a.sameAs(t, e.Target().MustDump(t))
 }
 
-// In a tree of Maildir++, too, an ID is the path of a file that can be read.
+// In a tree of Maildir++, too, an ID is the path of a file that can be read, and
+// has a short form.
 func TestTrashOfMaildirPlusPlus(t *testing.T) {
 	t.Parallel()
 	e := imaptest.StartEmbedded(t, brief("m", 20, "INBOX", "Work"))
@@ -181,13 +183,22 @@ func TestTrashOfMaildirPlusPlus(t *testing.T) {
 	a.backup(t, "--mirror").want(t, 0)
 	c := a.trashed(t, "list").want(t, 0)
 	words := strings.Fields(strings.Split(c.stdout, "\n")[0])
-	id := words[len(words)-1]
+	short := words[0]
+	var one struct{ ID, Short string }
+	if err := json.Unmarshal([]byte(strings.Split(a.trashed(t, "list", "--json").want(t, 0).stdout, "\n")[0]), &one); err != nil || one.Short != short {
+		t.Fatalf("got %+v, %v, want the ID %s", one, err, short)
+	}
+	id := one.ID
 	m := readStored(t, filepath.Join(a.dir, "postbag", "trash", filepath.FromSlash(id)), nil, true)
 	if string(m.raw) != string(gone.Raw) || !slices.Contains(words, "Work") {
 		t.Errorf("got %q, want %q\n%s", m.raw, gone.Raw, c)
 	}
-	a.trashed(t, "restore", id).want(t, 0)
-	a.trashed(t, "restore", id).want(t, 2)
+	run, _, _ := strings.Cut(id, "/")
+	for _, by := range []string{id, run} {
+		a.trashed(t, "restore", by, "--dry-run").want(t, 0)
+	}
+	a.trashed(t, "restore", short).want(t, 0)
+	a.trashed(t, "restore", short).want(t, 2)
 	if got := a.retained(t); len(got) != 0 {
 		t.Errorf("still in the trash: %q", got)
 	}
