@@ -359,6 +359,45 @@ func TestEmptyTrashBefore(t *testing.T) {
 	}
 }
 
+// Two messages that had the same key, one after the other, come back as two.
+func TestPutBackOfEqualKeys(t *testing.T) {
+	t.Parallel()
+	s := openNew(t, Options{})
+	m := selected(t, s, "INBOX")
+	first := deliver(t, m, outgoing{body: "one\r\n", flags: `\Seen`})[0]
+	remove := func(key string) {
+		t.Helper()
+		if gone, err := m.Remove(t.Context(), []mail.Ref{{Key: key}}); err != nil || len(gone) != 1 {
+			t.Fatalf("Remove gives %v, %v", gone, err)
+		}
+	}
+	remove(first)
+	path := filepath.Join(s.Path(), "INBOX", "cur", first+":2,S")
+	for _, text := range []string{"two\n", "three\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if text == "two\n" {
+			remove(first)
+		}
+	}
+	all, err := s.Trash(t.Context())
+	if err != nil || len(all) != 2 {
+		t.Fatalf("Trash gives %+v, %v", all, err)
+	}
+	if back, err := s.PutBack(t.Context(), []string{all[0].ID, all[1].ID}); err != nil || len(back) != 2 {
+		t.Fatalf("PutBack gives %q, %v", back, err)
+	}
+	var bodies []string
+	for _, body := range contents(t, m) {
+		bodies = append(bodies, body)
+	}
+	slices.Sort(bodies)
+	if want := []string{"one\r\n", "three\r\n", "two\r\n"}; !slices.Equal(bodies, want) {
+		t.Errorf("got %q, want %q", bodies, want)
+	}
+}
+
 func TestRemoveWithoutKeeping(t *testing.T) {
 	t.Parallel()
 	s := openNew(t, Options{KeepDeleted: -1})

@@ -70,27 +70,51 @@ func (s *Store) TrashBefore(ctx context.Context, before time.Time) ([]Trashed, e
 
 // OpenTrashed opens the file of a message in the retention area, as it is stored.
 func (s *Store) OpenTrashed(t Trashed) (io.ReadCloser, error) {
-	parts := strings.Split(t.ID, "/")
-	trash, done, err := s.openTrash()
-	if err == nil && (trash == nil || t.Whole || len(parts) != 3) {
-		err = fs.ErrNotExist
+	f, err := s.openTrashed(t)
+	return f, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
+}
+
+func (s *Store) openTrashed(t Trashed) (io.ReadCloser, error) {
+	path, file := t.split()
+	if t.Whole {
+		return nil, fs.ErrNotExist
 	}
+	d, done, err := s.openTrashDir(path)
 	if err != nil {
-		return nil, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
+		return nil, err
 	}
 	defer done()
-	dirs := []Dir{trash}
-	for _, part := range parts[:2] {
-		d, err := dirs[len(dirs)-1].OpenDir(part)
-		if err != nil {
-			closeAll(dirs[1:])
-			return nil, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
-		}
-		dirs = append(dirs, d)
+	return d.Open(file)
+}
+
+// split is the directory and the file that an ID names.
+func (t Trashed) split() (path, file string) {
+	i := strings.LastIndex(t.ID, "/")
+	return t.ID[:max(i, 0)], t.ID[i+1:]
+}
+
+// openTrashDir opens a directory of the area: that of one mailbox in one run.
+func (s *Store) openTrashDir(path string) (d Dir, done func(), err error) {
+	trash, closeTrash, err := s.openTrash()
+	run, box, ok := strings.Cut(path, "/")
+	if err == nil && (trash == nil || !ok || strings.Contains(box, "/")) {
+		err = fs.ErrNotExist
 	}
-	defer closeAll(dirs[1:])
-	f, err := dirs[2].Open(parts[2])
-	return f, fail("open a removed message", t.Mailbox, mail.ScopeMessage, mail.Ref{Key: t.Key}, err)
+	if trash != nil {
+		defer closeTrash()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := trash.OpenDir(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	if d, err = r.OpenDir(box); err != nil {
+		return nil, nil, err
+	}
+	return d, func() { d.Close() }, nil
 }
 
 // eachTrashed calls fn for everything in the area. The directory is the one that
@@ -244,108 +268,6 @@ func (s *Store) openTrash() (Dir, func() error, error) {
 		return nil, nil, ignoreGone(err)
 	}
 	return trash, trash.Close, nil
-}
-
-// PutBack puts things of the retention area back where they were, with date and
-// flags (but \Deleted, with which a reader would remove them again), and answers with the IDs of those that are there now. A mailbox that is
-// gone is made again. A message whose key is taken gets a new one; a whole mailbox
-// whose name is taken stays in the area. Whole mailboxes come first, and then what
-// was in them.
-func (s *Store) PutBack(ctx context.Context, ids []string) ([]string, error) {
-	if err := s.writable("put back", ""); err != nil {
-		return nil, err
-	}
-	want := map[string]bool{}
-	for _, id := range ids {
-		want[id] = true
-	}
-	var done []string
-	put := func(whole bool, put func(context.Context, Dir, Trashed, retained) (bool, error)) error {
-		return s.eachTrashed(ctx, func(d Dir, t Trashed, e retained) error {
-			if !want[t.ID] || t.Whole != whole {
-				return nil
-			}
-			ok, err := put(ctx, d, t, e)
-			if ok {
-				done = append(done, t.ID)
-			}
-			return err
-		})
-	}
-	err := put(true, s.putMailboxBack)
-	if err == nil {
-		err = put(false, s.putMessageBack)
-	}
-	return done, fail("put back", "", mail.ScopeAccount, mail.Ref{}, err)
-}
-
-func (s *Store) putMessageBack(ctx context.Context, d Dir, t Trashed, e retained) (bool, error) {
-	if err := s.Create(ctx, t.Mailbox, ""); err != nil {
-		return false, err
-	}
-	m, err := s.openMailbox(ctx, "put back", t.Mailbox, true)
-	if err != nil {
-		return false, err
-	}
-	defer m.Close()
-	if err := m.assign(ctx, t.Flags.Keywords.Words()); err != nil {
-		return false, err
-	}
-	words, err := m.words()
-	if err != nil {
-		return false, err
-	}
-	name, ok := parseName(e.Name)
-	if !ok {
-		return false, nil
-	}
-	taken := m.finder()
-	if err := taken.prepare(ctx, []mail.Ref{{Key: name.key}}); err != nil {
-		return false, err
-	}
-	if _, is := taken.where[name.key]; is {
-		if name.key, err = m.newKeyLike(name.key); err != nil {
-			return false, err
-		}
-	}
-	t.Flags.System &^= mail.Deleted
-	// Here a letter of a keyword may mean another one: the index has the words.
-	name.letters = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' {
-			return -1
-		}
-		return r
-	}, name.letters)
-	to := movedName(name, inNew, t.Flags, &keywordTable{}, words, s.infoSep)
-	if name.sep != 0 {
-		to.where = inCur
-	}
-	if err := moveFile(d, e.File, m.sub[to.where], to.name); err != nil {
-		return false, err
-	}
-	m.box.renamed(nil, &to)
-	return true, errors.Join(m.sub[to.where].Sync(), d.Sync())
-}
-
-func (s *Store) putMailboxBack(ctx context.Context, d Dir, t Trashed, e retained) (bool, error) {
-	box, done, err := s.makeBoxDir(t.Mailbox)
-	if err != nil {
-		return false, err
-	}
-	defer done()
-	if isDir(box, "cur") {
-		return false, nil
-	}
-	from, err := d.OpenDir(e.File)
-	if err != nil {
-		return false, err
-	}
-	defer from.Close()
-	if err := moveEntries(from, box); err != nil {
-		return false, err
-	}
-	s.forget(t.Mailbox)
-	return true, errors.Join(d.Remove(e.File), d.Sync())
 }
 
 // ExpireTrash removes for good what has been in the retention area for longer
