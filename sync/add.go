@@ -217,7 +217,7 @@ func newest(rows []*state.Row) []*state.Row {
 // there is done. What waits for a removal is recorded after it.
 func (r *run) cursors(ctx context.Context, b *box) error {
 	if b.look[0] && b.look[1] && !b.again && b.left == 0 {
-		b.rec.Filter = r.Filter.Key()
+		b.rec.Filter = r.scope()
 	}
 	for s := range b.delta {
 		o := 1 - s

@@ -169,10 +169,26 @@ func (r *run) touched(ctx context.Context, b *box) error {
 			}
 		}
 	}
-	if b.rec.ID > 0 && b.rec.Filter != r.Filter.Key() {
+	if b.rec.ID > 0 && b.rec.Filter != r.scope() {
 		return r.refilter(ctx, b)
 	}
 	return nil
+}
+
+// scope says which new messages are copied, and so under what the cursors are
+// taken: the filter, and the sides that take any. The one of a backup is the
+// filter's alone.
+func (r *run) scope() string {
+	key := r.Filter.Key()
+	switch a, b := r.Policy.May[state.A].New, r.Policy.May[state.B].New; {
+	case a && b:
+		key += " to=ab"
+	case a:
+		key += " to=a"
+	case !b:
+		key += " to="
+	}
+	return key
 }
 
 // refilter looks again at the messages that the last run's filter left out.

@@ -238,7 +238,7 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 	if r.DryRun && fresh { // a number that no row has
 		b.rec.ID = -int64(len(r.boxes))
 	}
-	unchanged := !fresh && b.rec.Filter == r.Filter.Key()
+	unchanged := !fresh && b.rec.Filter == r.scope()
 	for s, info := range b.info {
 		b.look[s] = info != nil && (info.Stamp == "" || info.Stamp != b.rec.Stamp[s] || fresh || b.rec.Gone[s] != 0)
 	}
