@@ -197,15 +197,16 @@ func (r *run) refilter(ctx context.Context, b *box) error {
 		if !r.Policy.May[s.Other()].New {
 			continue
 		}
-		if err := r.aloneRows(ctx, b, s); err != nil {
+		if err := r.aloneRows(ctx, b, s, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// aloneRows adds the rows of one side to those that are to be copied.
-func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
+// aloneRows adds the rows of one side to those that are to be copied; with lost also
+// those that the other side had, and was seen to lose.
+func (r *run) aloneRows(ctx context.Context, b *box, s state.Side, lost bool) error {
 	for after := int64(0); ; {
 		rows, err := r.Journal.AloneRows(ctx, b.rec.ID, s, after, 1000)
 		if err != nil || len(rows) == 0 {
@@ -213,7 +214,7 @@ func (r *run) aloneRows(ctx context.Context, b *box, s state.Side) error {
 		}
 		for _, row := range rows {
 			after = row.ID
-			if r.Filter.Pass(rowMessage(row, s)) {
+			if (lost || row.Gone[s.Other()] == 0) && r.Filter.Pass(rowMessage(row, s)) {
 				b.line(row)
 			}
 		}

@@ -66,7 +66,7 @@ func (r *run) refillBox(ctx context.Context, b *box) error {
 	if err := check(); err != nil {
 		return err
 	}
-	return r.aloneRows(ctx, b, state.A) // those of a mailbox that was gone
+	return r.aloneRows(ctx, b, state.A, true) // those of a mailbox that was gone
 }
 
 // refillChunk checks some rows that side B has or had.

@@ -19,10 +19,10 @@ func restoreCommand(s *session) *cli.Command {
 		Name:      "restore",
 		Usage:     "put mail from a Maildir back on a server",
 		UsageText: "restore MAILDIR SERVER\nrestore ACCOUNT",
-		Description: `Uploads what the Maildir has and the server lacks, with flags, keywords and dates:
-also what was deleted on the server since it was backed up. What the server has
-is found by its content and left as it is; nothing is deleted or changed, and a
-second restore copies nothing. The Maildir is only read.
+		Description: `Uploads what the Maildir has and the server lacks, with flags, keywords and
+dates: also what was deleted on the server since it was backed up. What the
+server has is found by its content and left as it is; nothing is deleted or
+changed, and a second restore copies nothing. The Maildir is only read.
 
 The server may be another one than the mail came from. --mailbox, --since and the
 like choose what is restored, --map and --under where it goes. ACCOUNT is a

@@ -67,7 +67,7 @@ func TestDocumentedObjects(t *testing.T) {
 	}
 	types := map[string]reflect.Type{
 		"summary": reflect.TypeFor[summary](), "mailbox, of backup": reflect.TypeFor[changeEvent](),
-		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](),
+		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](), "route": reflect.TypeFor[routeEvent](),
 		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "version, of version": reflect.TypeFor[versionEvent](),
 	}
 	if len(sections) != len(types) {

@@ -67,6 +67,9 @@ func describes(events map[string]documented, event, command string) documented {
 	if d, ok := events[event]; ok {
 		return d
 	}
+	if command == "sync" || command == "migrate" || command == "restore" {
+		command = "backup" // described together
+	}
 	return events[event+", of "+command]
 }
 
@@ -196,6 +199,8 @@ func TestDocumentedJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("backup --mirror", 0)
+	run(fmt.Sprintf("migrate work imaps://you@%s --to-password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
+	run(fmt.Sprintf("restore ~/mail/work imaps://you@%s --password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
 	run("trash list work", 0)
 	run("trash restore work --all --dry-run", 0)
 	run("trash empty work --dry-run", 0)

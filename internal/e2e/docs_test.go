@@ -91,7 +91,8 @@ type reader struct {
 	env    []string
 }
 
-const docHost, docUser, docPassword = "imap.example.org", "me", "Pa55 word"
+// docNewHost is where people move to; here it is the same server.
+const docHost, docNewHost, docUser, docPassword = "imap.example.org", "imap.example.net", "me", "Pa55 word"
 
 // newReader makes one. before is asked before the server does anything; it may be
 // nil.
@@ -120,7 +121,7 @@ func newReaderOf(t *testing.T, addr, password string, certificate *demo.Certific
 	r := &reader{t: t, home: home, addr: addr}
 	bin := filepath.Join(home, "bin")
 	r.write("ca.pem", 0o600, string(certificate.CA))
-	r.write("bin/pass", 0o700, "#!/bin/sh\n[ \"$*\" = \"show mail\" ] && echo '"+password+"'\n")
+	r.write("bin/pass", 0o700, "#!/bin/sh\n[ \"$1\" = show ] && echo '"+password+"'\n")
 	golang, cache := r.golang()
 	// The tests are not run within the tests. What is run is found in the cache.
 	r.write("bin/go", 0o700, fmt.Sprintf(`#!/bin/sh
@@ -177,7 +178,7 @@ func (r *reader) write(name string, mode os.FileMode, text string) {
 
 // here is text with the server that is there in place of the example.
 func (r *reader) here(text string) string {
-	return strings.ReplaceAll(text, docHost, r.addr)
+	return strings.NewReplacer(docHost, r.addr, docNewHost, r.addr).Replace(text)
 }
 
 // sh runs a script in the way that somebody does who stops at the first error.
@@ -253,7 +254,14 @@ func (r *reader) toml(f fence, text string) {
 		text = "[accounts.part]\nserver = 'imaps://me@h.example'\nmaildir = 'none'\n" + text
 	}
 	r.write(name, 0o600, text)
-	stdout, stderr, err := r.sh("postbag status --config " + name)
+	command := "postbag status --config " + name
+	if !strings.Contains(text, "maildir") { // accounts to migrate between
+		command = ""
+		for _, m := range regexp.MustCompile(`(?m)^\[accounts\.(\w+)\]`).FindAllStringSubmatch(text, -1) {
+			command += "postbag mailboxes " + m[1] + " --config " + name + "\n"
+		}
+	}
+	stdout, stderr, err := r.sh(command)
 	if err != nil || stderr != "" || stdout == "" {
 		r.t.Errorf("%s: %v\n%s\n%s%s", f, err, text, stdout, stderr)
 	}
