@@ -70,8 +70,8 @@ func (s *Store) deleteBox(ctx context.Context, name string) error {
 }
 
 // moveEntries moves what belongs to one mailbox from its directory to another:
-// everything but the mailboxes below. cur/ goes last: as long as it is there, so
-// is the mailbox.
+// everything but the mailboxes below. cur/ goes last, when all else has arrived
+// for good: where it is, there is the mailbox.
 func moveEntries(from, to Dir) error {
 	all, err := names(from, func(n string) bool {
 		return isMaildirSub(n) || !isDir(from, n) || !isDirIn(from, n, "cur") && !hasDirs(from, n)
@@ -84,6 +84,11 @@ func moveEntries(from, to Dir) error {
 		// The name of a shortened directory stays with the directory.
 		if strings.HasSuffix(name, "postbag-name") {
 			continue
+		}
+		if name == "cur" {
+			if err := errors.Join(to.Sync(), from.Sync()); err != nil {
+				return err
+			}
 		}
 		if err := from.Rename(name, to, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -269,6 +274,11 @@ func (s *Store) mergeDirs(parent Dir, entry string, target Dir, there string) er
 	}
 	slices.SortStableFunc(all, func(a, b string) int { return btoi(a == "cur") - btoi(b == "cur") })
 	for _, name := range all {
+		if name == "cur" {
+			if err := errors.Join(to.Sync(), from.Sync()); err != nil {
+				return err
+			}
+		}
 		if err := from.Rename(name, to, name); err != nil {
 			return err
 		}
