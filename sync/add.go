@@ -220,12 +220,11 @@ func (r *run) cursors(ctx context.Context, b *box) error {
 		b.rec.Filter = r.scope()
 	}
 	for s := range b.delta {
-		o := 1 - s
 		switch {
 		case !b.look[s]:
 		case b.again || b.left > 0:
 			b.again = true
-		case len(b.known.Removes[o]) > 0:
+		case b.loses(): // of both sides: a removal that is put off leaves flags to be seen again
 		default:
 			r.looked(b, state.Side(s))
 		}

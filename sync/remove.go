@@ -12,16 +12,19 @@ import (
 // remove does what the plan takes away in a box, after everything else. The
 // journal is durable before the first message goes.
 func (r *run) remove(ctx context.Context, b *box) error {
+	if b.again || !b.loses() {
+		return r.save(ctx, b)
+	}
 	for _, s := range []state.Side{state.A, state.B} {
-		rows := b.known.Removes[s]
-		if len(rows) == 0 || b.again {
-			continue
+		if rows := b.known.Removes[s]; len(rows) > 0 {
+			if err := r.removeOn(ctx, b, s, rows); err != nil {
+				return err
+			}
 		}
-		if err := r.removeOn(ctx, b, s, rows); err != nil {
-			return err
-		}
-		if o := s.Other(); b.look[o] {
-			r.looked(b, o)
+	}
+	for _, s := range []state.Side{state.A, state.B} {
+		if b.look[s] {
+			r.looked(b, s)
 		}
 	}
 	return r.save(ctx, b)
