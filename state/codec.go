@@ -186,6 +186,16 @@ func (d *decoder) ref(i int) mail.Ref {
 
 func (d *decoder) flags(i int) mail.Flags { return decodeFlags(d.text(i)) }
 
+// subscription reads a column that is NULL for Unknown.
+func (d *decoder) subscription(i int) Subscription {
+	if d.v[i] == nil {
+		return Unknown
+	}
+	n := d.integer(i)
+	d.bad = d.bad || n != 0 && n != 1
+	return Unsubscribed + Subscription(n&1)
+}
+
 // date reads the three columns from i on.
 func (d *decoder) date(i int) time.Time {
 	nanos, zone := d.integer(i+1), d.integer(i+2)
@@ -215,6 +225,13 @@ func encodeDate(t time.Time) (seconds, nanos, zone driver.Value) {
 	}
 	_, offset := t.Zone()
 	return t.Unix(), int64(t.Nanosecond()), int64(offset)
+}
+
+func encodeSubscription(s Subscription) driver.Value {
+	if s == Unknown {
+		return nil
+	}
+	return int64(s - Unsubscribed)
 }
 
 func encodeMoment(t time.Time) driver.Value {

@@ -25,6 +25,8 @@ const appID = 0x50426167
 // UIDs sort as numbers. message.live_a and .live_b are NULL unless the message
 // is on that side; else they are a checksum of what the index of that name
 // holds, so that a listing of one side need not touch the table.
+//
+// mailbox.subscribed is NULL for Unknown, else 0 or 1.
 var schema = []string{
 	`CREATE TABLE meta (
   key TEXT NOT NULL PRIMARY KEY,
@@ -41,6 +43,7 @@ var schema = []string{
   stamp_a TEXT, stamp_b TEXT,
   gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
   filter TEXT,
+  subscribed INTEGER,
   crc INTEGER NOT NULL
 ) STRICT`,
 	`CREATE TABLE message (
@@ -106,7 +109,7 @@ const identIndex = `CREATE INDEX ident ON message (size, message_id)`
 // migrations turn a file of version i+1 into one of version i+2, each within
 // the transaction that also raises the version. A new one comes with a file of
 // the version before it in testdata.
-var migrations []func(*conn) error
+var migrations = []func(*conn) error{addSubscribed}
 
 // version is what this program writes.
 func version() int64 { return int64(len(migrations)) + 1 }

@@ -12,7 +12,7 @@ import (
 const (
 	metaColumns    = "key, value, crc"
 	mailboxColumns = "id, name_a, name_b, use, object_a, object_b, validity_a, validity_b, cursor_a, cursor_b, " +
-		"stamp_a, stamp_b, gone_a, gone_b, filter, crc"
+		"stamp_a, stamp_b, gone_a, gone_b, filter, subscribed, crc"
 	problemColumns = "message, side, kind, reason, tries, first, last, crc"
 	runColumns     = "id, command, started, finished, outcome, summary, crc"
 )
@@ -29,21 +29,22 @@ func (db *DB) putMailbox(b *Mailbox) error {
 		optional(b.Name[A]), optional(b.Name[B]), optional(string(b.Use)),
 		optional(b.ObjectID[A]), optional(b.ObjectID[B]), optional(b.Validity[A]), optional(b.Validity[B]),
 		optional(string(b.Cursor[A])), optional(string(b.Cursor[B])), optional(b.Stamp[A]), optional(b.Stamp[B]),
-		b.Gone[A], b.Gone[B], optional(b.Filter))
+		b.Gone[A], b.Gone[B], optional(b.Filter), encodeSubscription(b.Subscribed))
 }
 
 func decodeMailbox(v []driver.Value) (*Mailbox, bool) {
 	d := decoder{v: v}
 	b := &Mailbox{
-		ID:       d.integer(0),
-		Name:     [2]string{d.text(1), d.text(2)},
-		Use:      mail.SpecialUse(d.text(3)),
-		ObjectID: [2]string{d.text(4), d.text(5)},
-		Validity: [2]string{d.text(6), d.text(7)},
-		Cursor:   [2]mail.Cursor{mail.Cursor(d.text(8)), mail.Cursor(d.text(9))},
-		Stamp:    [2]string{d.text(10), d.text(11)},
-		Gone:     [2]int64{d.integer(12), d.integer(13)},
-		Filter:   d.text(14),
+		ID:         d.integer(0),
+		Name:       [2]string{d.text(1), d.text(2)},
+		Use:        mail.SpecialUse(d.text(3)),
+		ObjectID:   [2]string{d.text(4), d.text(5)},
+		Validity:   [2]string{d.text(6), d.text(7)},
+		Cursor:     [2]mail.Cursor{mail.Cursor(d.text(8)), mail.Cursor(d.text(9))},
+		Stamp:      [2]string{d.text(10), d.text(11)},
+		Gone:       [2]int64{d.integer(12), d.integer(13)},
+		Filter:     d.text(14),
+		Subscribed: d.subscription(15),
 	}
 	return b, !d.bad
 }

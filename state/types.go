@@ -41,7 +41,20 @@ type Mailbox struct {
 	// Filter is the message filter under which the cursors were taken: with
 	// another one, rows of one side only are looked at again.
 	Filter string
+	// Subscribed is what both sides last agreed on.
+	Subscribed Subscription
 }
+
+// Subscription says whether mail readers are to show a mailbox (SUBSCRIBE, RFC
+// 9051, 6.3.7).
+type Subscription uint8
+
+// The subscriptions.
+const (
+	Unknown Subscription = iota // nobody asked, or the sides never agreed
+	Unsubscribed
+	Subscribed
+)
 
 // Status says how far a row has come.
 type Status uint8

@@ -1,0 +1,59 @@
+package state
+
+import (
+	"database/sql/driver"
+	"strings"
+)
+
+// addSubscribed leads from version 1 to 2: mailboxes get the column subscribed,
+// which is Unknown. The table is made anew, since ALTER TABLE would leave another
+// definition behind than one that is made with the column.
+func addSubscribed(c *conn) error {
+	const old = "id, name_a, name_b, use, object_a, object_b, validity_a, validity_b, cursor_a, cursor_b, " +
+		"stamp_a, stamp_b, gone_a, gone_b, filter, crc"
+	columns := strings.Count(old, ",") + 1
+	var sum summer
+	var rows [][]driver.Value
+	err := c.query("SELECT "+old+" FROM mailbox ORDER BY id", nil, func(v []driver.Value) error {
+		row := make([]driver.Value, columns+1)
+		copy(row, v[:columns-1]) // then subscribed, NULL, and the checksum
+		row[columns] = sum.checksum("mailbox", row[:columns])
+		if !sum.sound("mailbox", v) {
+			// What was damaged must not pass for sound.
+			row[columns] = ^row[columns].(int64)
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.forget() // statements on the table that goes
+	for _, ddl := range []string{"DROP TABLE mailbox", version2Mailbox} {
+		if err := c.once(ddl); err != nil {
+			return err
+		}
+	}
+	insert := "INSERT INTO mailbox VALUES (" + placeholders(columns+1) + ")"
+	for _, row := range rows {
+		if _, err := c.exec(insert, row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// version2Mailbox stays as it is when a later version changes the table again.
+const version2Mailbox = `CREATE TABLE mailbox (
+  id INTEGER NOT NULL PRIMARY KEY,
+  name_a TEXT, name_b TEXT,
+  use TEXT,
+  object_a TEXT, object_b TEXT,
+  validity_a TEXT, validity_b TEXT,
+  cursor_a TEXT, cursor_b TEXT,
+  stamp_a TEXT, stamp_b TEXT,
+  gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
+  filter TEXT,
+  subscribed INTEGER,
+  crc INTEGER NOT NULL
+) STRICT`
