@@ -195,6 +195,9 @@ func (r *run) deleteMailbox(ctx context.Context, b *box) error {
 	}
 	r.Progress.Note("%s: the mailbox was deleted from %s", b.name(), r.store[o].Account())
 	b.orphan = false
+	if err := r.unsubscribe(ctx, o, b.rec.Name[o]); err != nil {
+		return err
+	}
 	return r.forgetMailbox(context.WithoutCancel(ctx), b.rec)
 }
 

@@ -89,3 +89,23 @@ func mergeFlags(p Policy, storable [2]func(mail.Flags) mail.Flags, base, now [2]
 	}
 	return do, after
 }
+
+// mergeSubscription finds the changes that bring the subscriptions of a mailbox
+// together: what one side changed since base is done on the other. Without a base
+// both become subscribed. do names the sides whose subscription is to be turned
+// round, after is what both hold then; base where they go on to differ.
+func mergeSubscription(p Policy, base state.Subscription, now [2]bool) (do [2]bool, after state.Subscription) {
+	want := base != state.Subscribed // the side that differs from base has changed
+	if now[0] == now[1] {
+		want = now[0]
+	}
+	for s := range now {
+		if do[s] = now[s] != want; do[s] && !p.May[s].Mailboxes {
+			return [2]bool{}, base
+		}
+	}
+	if want {
+		return do, state.Subscribed
+	}
+	return do, state.Unsubscribed
+}

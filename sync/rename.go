@@ -160,6 +160,7 @@ func (r *run) rename(ctx context.Context, rec *state.Mailbox, s state.Side, to s
 		r.renames = append(r.renames, renamed{s, from, to})
 		r.Progress.Note("%s: renamed to %s", from, to)
 	}
+	r.formerly[s] = append(r.formerly[s], rec.Name[s])
 	rec.Name[s] = to
 	return nil
 }

@@ -52,7 +52,10 @@ type Options struct {
 	Refill bool
 	// Restore lines up all that side B has and side A lacks, whatever became of it
 	// there.
-	Restore  bool
+	Restore bool
+	// Subscriptions merges which mailboxes are subscribed, where both sides can tell.
+	Subscriptions bool
+
 	Guard    Limits
 	Workers  int // mailboxes worked on side by side; 4 when 0
 	Progress Progress
@@ -135,6 +138,8 @@ type run struct {
 	// renames are those done since the mailboxes were listed.
 	renames []renamed
 	late    lateMoves
+	// formerly are the names that this run renamed mailboxes from.
+	formerly [2][]string
 	// broken are the names that a side lists and cannot use.
 	broken [2]map[string]bool
 }
@@ -215,6 +220,9 @@ func outcomeOf(ctx context.Context, err error) Outcome {
 
 func (r *run) run(ctx context.Context) error {
 	if err := r.names(ctx); err != nil {
+		return err
+	}
+	if err := r.subscriptions(ctx); err != nil {
 		return err
 	}
 	if !r.DryRun {

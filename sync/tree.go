@@ -78,6 +78,14 @@ type tree struct {
 	joins map[*state.Mailbox]*Join
 }
 
+// rename puts the name that a side has for the mailbox on record. A subscription
+// belongs to a name: what both agreed on does not hold for another one.
+func (j *Join) rename(s state.Side, name string) {
+	if j.Record.Name[s] != name {
+		j.Record.Name[s], j.Record.Subscribed = name, state.Unknown
+	}
+}
+
 // join finds the record that a listed mailbox belongs to, or makes one.
 func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 	key, guess := t.record(s, info)
@@ -87,7 +95,7 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 		j = &Join{Record: &rec, Saved: *key}
 		t.joins[key] = j
 	}
-	j.Record.Name[s] = info.Name
+	j.rename(s, info.Name)
 	j.Info[s] = info
 	j.Guess[s] = guess
 }
@@ -162,7 +170,8 @@ func (t *tree) merge() {
 				continue
 			}
 			if to := byName[1-s][info.Name]; to != nil && to.Info[s] == nil {
-				to.Info[s], to.Record.Name[s] = info, info.Name
+				to.Info[s] = info
+				to.rename(state.Side(s), info.Name)
 				delete(t.joins, key)
 			}
 		}

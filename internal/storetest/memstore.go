@@ -39,6 +39,11 @@ type Store struct {
 	PrepareFails int
 	// Holds masks the flags that the store can hold; nil holds all.
 	Holds func(mail.Flags) mail.Flags
+	// RefuseSubscription, when set, says whose subscription cannot be changed.
+	RefuseSubscription func(name string) bool
+	Asked              int // times that the subscriptions were asked for
+
+	subscribed map[string]bool // nil: there is no list
 
 	mu      sync.Mutex
 	boxes   map[string]*memBox
@@ -48,7 +53,7 @@ type Store struct {
 	Fetched int      // bodies given out
 	// Did counts what the store was told to change since it was made or cloned:
 	// "new", "flags", "remove", "move" messages, "create", "rename", "delete"
-	// mailboxes.
+	// mailboxes, "subscribe" to them or not.
 	Did map[string]int
 }
 
@@ -77,7 +82,8 @@ func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
-		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed)}
+		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
+		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
 		n := *b
 		n.msgs, n.tmp = copyMsgs(b.msgs), copyMsgs(b.tmp)
