@@ -31,6 +31,7 @@ func Run(t *testing.T, c Config) {
 	for name, test := range map[string]func(*testing.T, Config, mail.Store){
 		"Mailboxes": testMailboxes, "RoundTrip": testRoundTrip, "Changes": testChanges, "Windows": testWindows,
 		"Flags": testFlags, "Remove": testRemove, "Move": testMove, "Abort": testAbort, "Recover": testRecover,
+		"Subscriptions": testSubscriptions,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, c.Open(t)) })
 	}
@@ -492,5 +493,38 @@ func testRecover(t *testing.T, _ Config, s mail.Store) {
 	}
 	if want := 2 + 3 + 3 - lost; len(there) != want {
 		t.Errorf("%d messages are there, want %d: none that nobody answers for", len(there), want)
+	}
+}
+
+// testSubscriptions: what is subscribed to is told, and nothing else.
+func testSubscriptions(t *testing.T, _ Config, s mail.Store) {
+	sub := mail.SubscriberOf(s)
+	if sub == nil {
+		t.Skip("the store keeps no subscriptions")
+	}
+	names := []string{"Subs", "Subs/Ünter & Co", "Subs/two"}
+	for _, name := range names {
+		if err := s.Create(t.Context(), name, ""); err != nil {
+			t.Fatalf("Create(%q): %v", name, err)
+		}
+	}
+	for _, want := range []map[string]bool{
+		{names[0]: false, names[1]: true, names[2]: true},
+		{names[0]: true, names[1]: false, names[2]: true},
+		{names[0]: true, names[1]: false, names[2]: true},
+	} {
+		refused, err := sub.Subscribe(t.Context(), want)
+		if err != nil || len(refused) > 0 {
+			t.Fatalf("Subscribe: %v, refused %v", err, refused)
+		}
+		got, err := sub.Subscribed(t.Context(), names)
+		if err != nil {
+			t.Fatalf("Subscribed: %v", err)
+		}
+		for name, on := range want {
+			if got[name] != on {
+				t.Errorf("%s: subscribed %v, want %v", name, got[name], on)
+			}
+		}
 	}
 }
