@@ -38,6 +38,9 @@ func checked(server mail.Store, local *tree, patterns *config.Patterns, a *confi
 	return c
 }
 
+// Unwrap is the server itself, for what else it can do.
+func (c *checkedStore) Unwrap() mail.Store { return c.Store }
+
 // List is the server's list.
 func (c *checkedStore) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 	list, err := c.Store.List(ctx)

@@ -52,6 +52,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.ToServer, o.toServer)
 	set(&b.ToMaildir, o.toMaildir)
 	b.DelMailboxes = b.DelMailboxes || o.delBoxes
+	b.Subscriptions = b.Subscriptions || o.subscribe
 	if o.tlsPins != nil {
 		b.TLSPins = o.tlsPins
 	}

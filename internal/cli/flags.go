@@ -77,12 +77,17 @@ func policyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "to-server", Category: catWhat, Usage: "what may be done to the server, as `WORDS` with commas between them: new, flags, deletes, moves, mailboxes, delete-mailboxes, all (but the last) or none. Instead of the preset's"},
 		&cli.StringFlag{Name: "to-maildir", Category: catWhat, Usage: "what may be done to the Maildir, in the same `WORDS`"},
 		deleteMailboxesFlag(),
+		subscriptionsFlag(),
 		&cli.StringFlag{Name: "trash", Category: catWhat, Usage: "what is removed on the server goes into its `MAILBOX`, a name or a role such as \\Trash, and is not expunged"},
 	}
 }
 
 func deleteMailboxesFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "delete-mailboxes", Category: catWhat, Usage: "delete a mailbox that the other side deleted, where messages are deleted, too; never one with mail that was not on both sides"}
+}
+
+func subscriptionsFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "subscriptions", Category: catWhat, Usage: "subscribe to a mailbox, or unsubscribe from it, where the other side did; in a Maildir as Dovecot keeps it"}
 }
 
 // removedFlags choose in the trash of a Maildir.
@@ -172,6 +177,7 @@ type options struct {
 	toServer     *config.Operations
 	toMaildir    *config.Operations
 	delBoxes     bool
+	subscribe    bool
 	trash        string
 	refill       bool
 	maxDelete    int
@@ -203,7 +209,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	o := &options{
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
-		create: c.Bool("create"), all: c.Bool("all"), delBoxes: c.Bool("delete-mailboxes"),
+		create: c.Bool("create"), subscribe: c.Bool("subscriptions"), all: c.Bool("all"), delBoxes: c.Bool("delete-mailboxes"),
 	}
 	cfg := env.config()
 	var first error

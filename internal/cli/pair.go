@@ -96,7 +96,7 @@ func (s *session) syncPair(j job, o *options, a *config.Account, open *closers) 
 	options := sync.Options{
 		A: checked(server, local, patterns, a, j.policy), B: local.store, Journal: local.state,
 		Policy: j.policy, Command: j.command, Match: patterns.Match, Filter: filter(a, s.env),
-		DryRun: o.dryRun, Refill: o.refill, Guard: sync.Limits{Max: a.MaxDelete, Off: o.force},
+		DryRun: o.dryRun, Refill: o.refill, Subscriptions: a.Subscriptions, Guard: sync.Limits{Max: a.MaxDelete, Off: o.force},
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,
 	}
 	report, err := sync.Run(s.ctx, options)

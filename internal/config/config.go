@@ -53,6 +53,7 @@ type Account struct {
 	ToServer       *Operations // nil: as the preset says
 	ToMaildir      *Operations
 	DelMailboxes   bool   // follow the deletion of mailboxes where deletions are followed
+	Subscriptions  bool   // subscriptions follow, too
 	Trash          string // where a sync puts what it removes on the server, as ParseTrash answers
 	KeepDeleted    Age
 	MaxDelete      int

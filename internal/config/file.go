@@ -40,6 +40,7 @@ type (
 		ToServer       any       `toml:"to_server"`  // text or list
 		ToMaildir      any       `toml:"to_maildir"` // text or list
 		DelMailboxes   bool      `toml:"delete_mailboxes"`
+		Subscriptions  bool      `toml:"subscriptions"`
 		Trash          string    `toml:"trash"`
 		KeepDeleted    string    `toml:"keep_deleted"`
 		MaxDelete      *int      `toml:"max_delete"`

@@ -29,7 +29,7 @@ func ParseLayout(name string) (string, error) {
 // resolve checks and expands what the file says about one account. Errors name
 // the key.
 func (a *account) resolve(base string, env Environment) (*Account, error) {
-	out := &Account{AllowPlaintext: a.AllowPlaintext, Mirror: a.Mirror, Mailboxes: a.Mailboxes, DelMailboxes: a.DelMailboxes,
+	out := &Account{AllowPlaintext: a.AllowPlaintext, Mirror: a.Mirror, Mailboxes: a.Mailboxes, DelMailboxes: a.DelMailboxes, Subscriptions: a.Subscriptions,
 		NoCompress: a.Compress != nil && !*a.Compress}
 	var first error
 	// set runs one parser, unless the key is absent or an earlier one failed.
