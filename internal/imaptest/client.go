@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"postbag/internal/mail"
 )
 
 // Target says where an account is.
@@ -20,6 +23,26 @@ type Target struct {
 	CA       []byte // PEM of the authority to trust
 	User     string
 	Password string
+	// Prefix and Delimiter say how the server writes names ("INBOX." and "."). When
+	// they are given, names here are with "/" and without the prefix, as everywhere
+	// else; when not, names are as the server has them.
+	Prefix, Delimiter string
+}
+
+// wire is the server's form of a name, before it is encoded.
+func (t Target) wire(name string) string {
+	if name == "INBOX" || t.Delimiter == "" {
+		return name
+	}
+	return t.Prefix + strings.ReplaceAll(name, "/", t.Delimiter)
+}
+
+// local is the inverse of wire.
+func (t Target) local(name string) string {
+	if t.Delimiter == "" || strings.EqualFold(name, "INBOX") {
+		return name
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(name, t.Prefix), t.Delimiter, "/")
 }
 
 // Via is the target as seen through a proxy.
@@ -35,9 +58,11 @@ type Client struct {
 	// Timeout bounds each read and write that makes no progress; 20 s when 0.
 	Timeout time.Duration
 
-	conn net.Conn
-	r    *bufio.Reader
-	tag  int
+	target Target
+	conn   net.Conn
+	r      *bufio.Reader
+	tag    int
+	caps   []string // what CAPABILITY said, once it was asked
 }
 
 // StatusError is a tagged NO or BAD.
@@ -57,7 +82,7 @@ func Dial(t Target) (*Client, error) {
 		roots.AppendCertsFromPEM(t.CA)
 		conn = tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12})
 	}
-	c := &Client{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
+	c := &Client{target: t, conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 	if err := c.login(t); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -75,6 +100,36 @@ func (c *Client) login(t Target) error {
 	_, err = c.Do("LOGIN " + Quote(t.User) + " " + Quote(t.Password))
 	return err
 }
+
+// Name is a mailbox as an argument of a command: in the server's form, encoded
+// and quoted.
+func (c *Client) Name(name string) string { return Quote(EncodeName(c.target.wire(name))) }
+
+// Offers reports whether the server offers a capability.
+func (c *Client) Offers(capability string) bool {
+	if c.caps == nil {
+		c.caps = []string{""}
+		lines, err := c.Do("CAPABILITY")
+		for _, r := range lines {
+			if caps, ok := strings.CutPrefix(r.Text, "* CAPABILITY "); ok && err == nil {
+				c.caps = strings.Fields(caps)
+			}
+		}
+	}
+	return slices.ContainsFunc(c.caps, func(have string) bool { return strings.EqualFold(have, capability) })
+}
+
+// Append uploads a message, as any server takes it.
+func (c *Client) Append(mailbox string, flags mail.Flags, date time.Time, raw []byte) error {
+	plus := ""
+	if c.Offers("LITERAL+") {
+		plus = "+"
+	}
+	_, err := c.DoLiteral(fmt.Sprintf("APPEND %s (%s) %s {%d%s}", c.Name(mailbox), flags, quoteDate(date), len(raw), plus), raw, "")
+	return err
+}
+
+func quoteDate(at time.Time) string { return Quote(at.Format("_2-Jan-2006 15:04:05 -0700")) }
 
 // Close closes the connection without a LOGOUT.
 func (c *Client) Close() error { return c.conn.Close() }

@@ -318,35 +318,10 @@ func (d *Dovecot) Start() {
 		_ = master.Wait() // it is always killed, so its status says nothing
 		close(exited)
 	}(d.master)
-	if err := d.ready(10 * time.Second); err != nil {
+	if err := awaitGreeting(d.Addr(), d.exited, 10*time.Second); err != nil {
 		d.kill()
 		d.tb.Fatalf("dovecot: %v\n%s%s", err, &d.output, d.Log())
 	}
-}
-
-// ready waits for the greeting.
-func (d *Dovecot) ready(limit time.Duration) error {
-	var last error
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		select {
-		case <-d.exited:
-			return errors.New("ended at once")
-		default:
-		}
-		conn, err := net.DialTimeout("tcp", d.Addr(), time.Second)
-		if err != nil {
-			last = err
-			continue
-		}
-		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-		var greeting [4]byte
-		_, last = conn.Read(greeting[:])
-		_ = conn.Close()
-		if last == nil && string(greeting[:]) == "* OK" {
-			return nil
-		}
-	}
-	return fmt.Errorf("no greeting within %v: %v", limit, last)
 }
 
 // Kill kills the server and all of its processes at once, as a loss of power

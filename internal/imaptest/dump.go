@@ -99,7 +99,7 @@ func (c *Client) Mailboxes() ([]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("LIST: name %q is not modified UTF-7", wire)
 		}
-		names = append(names, name)
+		names = append(names, c.target.local(name))
 	}
 	slices.Sort(names)
 	return names, nil
@@ -113,7 +113,7 @@ var (
 )
 
 func (c *Client) dumpBox(name string) (box Box, err error) {
-	lines, err := c.Do("EXAMINE " + Quote(EncodeName(name)))
+	lines, err := c.Do("EXAMINE " + c.Name(name))
 	if err != nil {
 		return box, err
 	}

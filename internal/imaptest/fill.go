@@ -28,7 +28,8 @@ func (d *Dovecot) Fill(user string, samples iter.Seq[demo.Sample]) int {
 	return n
 }
 
-// Fill is as Dovecot.Fill, for any server with MULTIAPPEND and LITERAL+.
+// Fill is as Dovecot.Fill, for any server. Where there is no MULTIAPPEND or no
+// LITERAL+, messages go up one by one.
 func (t Target) Fill(samples iter.Seq[demo.Sample]) (n int, err error) {
 	c, err := Dial(t)
 	if err != nil {
@@ -43,16 +44,24 @@ func (t Target) Fill(samples iter.Seq[demo.Sample]) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	quick := c.Offers("MULTIAPPEND") && c.Offers("LITERAL+")
 	pending := map[string]*upload{}
 	for s := range samples {
 		if len(s.Raw) == 0 {
 			continue
 		}
 		if !slices.Contains(existing, s.Mailbox) {
-			if _, err := c.Do("CREATE " + Quote(EncodeName(s.Mailbox))); err != nil {
+			if _, err := c.Do("CREATE " + c.Name(s.Mailbox)); err != nil {
 				return n, err
 			}
 			existing = append(existing, s.Mailbox)
+		}
+		if !quick {
+			if err := c.Append(s.Mailbox, s.Flags, s.Date, s.Raw); err != nil {
+				return n, fmt.Errorf("%s%s: %w", s.Mailbox, s.Label, err)
+			}
+			n++
+			continue
 		}
 		u := pending[s.Mailbox]
 		if u == nil {
@@ -81,7 +90,7 @@ type upload struct {
 }
 
 func (u *upload) add(s demo.Sample) {
-	fmt.Fprintf(&u.body, " (%s) %s {%d+}\r\n", s.Flags, Quote(s.Date.Format("_2-Jan-2006 15:04:05 -0700")), len(s.Raw))
+	fmt.Fprintf(&u.body, " (%s) %s {%d+}\r\n", s.Flags, quoteDate(s.Date), len(s.Raw))
 	u.body.Write(s.Raw)
 	u.count++
 }
@@ -90,7 +99,7 @@ func (u *upload) send(c *Client, mailbox string) error {
 	if u.count == 0 {
 		return nil
 	}
-	command := fmt.Appendf(nil, "APPEND %s", Quote(EncodeName(mailbox)))
+	command := fmt.Appendf(nil, "APPEND %s", c.Name(mailbox))
 	_, err := c.Do(string(append(command, u.body.Bytes()...)))
 	u.body.Reset()
 	u.count = 0

@@ -21,6 +21,28 @@ func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// changeRoot lets a command run with another root.
+func changeRoot(cmd *exec.Cmd, root string) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Chroot = root
+}
+
+// makeDevices makes the devices that a server cannot do without.
+func makeDevices(dir string) error {
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "random": 8, "urandom": 9} {
+		path := filepath.Join(dir, name)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if err := os.Chmod(path, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // killTree kills a process and its descendants, wherever they moved to, and
 // waits until the descendants are gone. The caller waits for the process.
 func killTree(p *os.Process) {

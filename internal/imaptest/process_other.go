@@ -3,6 +3,7 @@
 package imaptest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 )
@@ -10,6 +11,11 @@ import (
 // Where there is no /proc, Dovecot's processes are left to notice that their
 // master is gone, which they do.
 func ownGroup(*exec.Cmd) {}
+
+// Servers in a root of their own are started on Linux only.
+func changeRoot(*exec.Cmd, string) {}
+
+func makeDevices(string) error { return errors.ErrUnsupported }
 
 func killTree(p *os.Process) { _ = p.Kill() }
 
