@@ -47,6 +47,7 @@ func (c *commit) run(ctx context.Context) error {
 	defer c.box.store.pool.stale(c.box.wire)
 	c.queue = [][]sending{c.todo}
 	err := c.sendAll(ctx)
+	c.box.store.pool.arrived(c.box.wire, nil)
 	if err == nil {
 		err = c.findLost(ctx)
 	}

@@ -19,6 +19,21 @@ func TestConformance(t *testing.T) {
 		t.Parallel()
 		runSuite(t, imaptest.StartEmbedded(t, nil).Target(), nil, false)
 	})
+	for name, start := range map[string]func(*testing.T) (target imaptest.Target, stamps bool){
+		"cyrus": func(t *testing.T) (imaptest.Target, bool) {
+			return imaptest.StartCyrus(t, imaptest.CyrusOptions{}).Target("suite"), true
+		},
+		"cyrus old face": func(t *testing.T) (imaptest.Target, bool) {
+			return imaptest.StartCyrus(t, imaptest.CyrusOptions{OldFace: true}).Target("suite"), true
+		},
+		"courier": func(t *testing.T) (imaptest.Target, bool) { return imaptest.StartCourier(t).Target("suite"), false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target, stamps := start(t)
+			runSuite(t, target, nil, stamps)
+		})
+	}
 	d := imaptest.StartDovecot(t, imaptest.DovecotOptions{})
 	for name, rung := range map[string]struct {
 		noCaps []string
@@ -61,7 +76,9 @@ func cleanSuite(t *testing.T, target imaptest.Target) {
 	}
 	for i := len(names) - 1; i >= 0; i-- {
 		if names[i] != "INBOX" {
-			c.Do(`DELETE "` + names[i] + `"`)
+			if _, err := c.Do("DELETE " + c.Name(names[i])); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

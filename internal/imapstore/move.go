@@ -34,6 +34,7 @@ func (m *mailbox) Move(ctx context.Context, refs []mail.Ref, to string) ([]mail.
 	defer m.store.pool.give(sess)
 	m.store.pool.stale(m.wire)
 	m.store.pool.stale(target.wire)
+	defer m.store.pool.arrived(target.wire, nil)
 	var moved []mail.Moved
 	for _, chunk := range uidSet(refs).Chunks(setBytes) {
 		some, err := m.moveSome(ctx, sess, chunk, target)

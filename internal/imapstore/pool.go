@@ -321,6 +321,16 @@ func (p *pool) stale(wire string) {
 	})
 }
 
+// arrived notes that messages arrived in a mailbox, which all sessions but one
+// may not have heard of; all of them when except is nil.
+func (p *pool) arrived(wire string, except *session) {
+	p.each(func(s *session) {
+		if s != except && s.name() == wire {
+			s.behind.Store(true)
+		}
+	})
+}
+
 // forget makes sessions select a mailbox anew, because its name changed or it
 // was deleted.
 func (p *pool) forget() {

@@ -32,7 +32,11 @@ type session struct {
 	selected atomic.Bool
 	// fresh: nothing was done since sel was told, so that it may serve as the
 	// counters from before a listing.
-	fresh   atomic.Bool
+	fresh atomic.Bool
+	// behind: messages arrived that the server may not have told this session of.
+	// Until it does, commands by their UIDs find nothing, and say OK (RFC 9051,
+	// 7.4.1; Courier).
+	behind  atomic.Bool
 	renamed atomic.Bool // some mailbox was renamed or deleted since
 }
 
@@ -87,9 +91,10 @@ const idleTrust = 20 * time.Second
 func (s *session) selectMailbox(ctx context.Context, wire string, write, fresh bool, now time.Time) error {
 	recent := s.used.IsZero() || now.Sub(s.used) < idleTrust
 	if s.has(wire, write) && recent && (!fresh || s.fresh.Load()) {
-		return nil
+		return s.catchUp(ctx)
 	}
 	s.selected.Store(false)
+	s.behind.Store(false)
 	s.renamed.Store(false)
 	sel, err := s.conn.Select(ctx, []byte(wire), !write)
 	if err != nil {
@@ -101,6 +106,18 @@ func (s *session) selectMailbox(ctx context.Context, wire string, write, fresh b
 	s.selected.Store(true)
 	s.fresh.Store(true)
 	return nil
+}
+
+// catchUp has the server tell of the messages that arrived.
+func (s *session) catchUp(ctx context.Context) error {
+	if !s.behind.Swap(false) {
+		return nil
+	}
+	_, err := s.conn.Command(ctx, nil, imapconn.Raw("NOOP"))
+	if err != nil {
+		s.behind.Store(true)
+	}
+	return err
 }
 
 // unselect leaves the selected mailbox, if any.
@@ -124,6 +141,9 @@ func (s *Store) open(ctx context.Context, wire string, write, fresh bool) (*sess
 		sess.ran = true
 		err = sess.selectMailbox(ctx, wire, write, fresh, s.now())
 		if err == nil {
+			if fresh { // what it is told of is news to others that have it selected
+				s.pool.arrived(wire, sess)
+			}
 			return sess, nil
 		}
 		dead := sess.conn.Err() != nil

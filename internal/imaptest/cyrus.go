@@ -66,7 +66,8 @@ func (c *Cyrus) configure() error {
 	err := c.write(map[string]string{
 		"etc/passwd": fmt.Sprintf("root:x:0:0::/:/bin/sh\ncyrus:x:%d:%d::/:/bin/sh\n", cyrusUID, cyrusGID),
 		"etc/group":  fmt.Sprintf("root:x:0:\nmail:x:%d:\n", cyrusGID),
-		// Any password will do. Without fsync it is a multiple faster.
+		// Any password will do. Without fsync it is a multiple faster. With the other
+		// delete_mode it refuses to delete two mailboxes of one name within a second.
 		"etc/imapd.conf": fmt.Sprintf(`configdirectory: /var/lib/cyrus
 defaultpartition: default
 partition-default: /var/spool/cyrus
@@ -79,6 +80,7 @@ altnamespace: %[1]s
 autocreate_quota: 0
 autocreate_post: yes
 skiplist_unsafe: yes
+delete_mode: immediate
 tls_server_cert: /etc/cert.pem
 tls_server_key: /etc/key.pem
 `, face),
