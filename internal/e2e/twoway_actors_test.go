@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -157,7 +158,7 @@ type imapActor struct {
 // in sends commands about the messages of a mailbox.
 func (c *imapActor) in(box string, commands ...string) error {
 	if c.selected != box {
-		commands = slices.Insert(commands, 0, "SELECT "+imaptest.Quote(imaptest.EncodeName(box)))
+		commands = slices.Insert(commands, 0, "SELECT "+c.Name(box))
 		c.selected = box
 	}
 	return c.send(commands...)
@@ -179,6 +180,13 @@ func (c *imapActor) rest() error {
 		return nil
 	}
 	c.selected = ""
+	if !c.Offers("UNSELECT") {
+		// CLOSE would expunge, and a SELECT that fails selects nothing (RFC 3501, 6.3.1).
+		if err := c.send(`EXAMINE "no such mailbox"`); err == nil {
+			return errors.New("there is such a mailbox")
+		}
+		return nil
+	}
 	return c.send("UNSELECT")
 }
 
@@ -188,15 +196,13 @@ func (c *imapActor) names(verb string, names ...string) error {
 		return err
 	}
 	for _, n := range names {
-		verb += " " + imaptest.Quote(imaptest.EncodeName(n))
+		verb += " " + c.Name(n)
 	}
 	return c.send(verb)
 }
 
 func (c *imapActor) deliver(box string, wire []byte, f mail.Flags, date time.Time) error {
-	_, err := c.DoLiteral(fmt.Sprintf("APPEND %s (%s) %s {%d+}", imaptest.Quote(imaptest.EncodeName(box)), f,
-		imaptest.Quote(date.Format("_2-Jan-2006 15:04:05 -0700")), len(wire)), wire, "")
-	return err
+	return c.Append(box, f, date, wire)
 }
 
 func (c *imapActor) setFlags(box string, uid uint32, d mail.FlagDelta) error {
@@ -216,13 +222,17 @@ func (c *imapActor) remove(box string, uid uint32) error {
 
 // move moves a message, as clients do that know MOVE, or as the others do.
 func (c *imapActor) move(box string, uid uint32, to string, byCopy bool) error {
-	if !byCopy {
-		return c.in(box, fmt.Sprintf("UID MOVE %d %s", uid, imaptest.Quote(imaptest.EncodeName(to))))
+	if !byCopy && c.Offers("MOVE") {
+		return c.in(box, fmt.Sprintf("UID MOVE %d %s", uid, c.Name(to)))
 	}
-	if err := c.in(box, fmt.Sprintf("UID COPY %d %s", uid, imaptest.Quote(imaptest.EncodeName(to)))); err != nil {
+	if err := c.copy(box, uid, to); err != nil {
 		return err
 	}
 	return c.remove(box, uid)
+}
+
+func (c *imapActor) copy(box string, uid uint32, to string) error {
+	return c.in(box, fmt.Sprintf("UID COPY %d %s", uid, c.Name(to)))
 }
 
 // must fails the test at once when something that others do does not work.

@@ -35,7 +35,8 @@ type history struct {
 	doubled map[string]bool
 	// names lets mailboxes be made, renamed and removed.
 	names   bool
-	deletes bool // the syncs delete mailboxes
+	deletes bool                   // the syncs delete mailboxes
+	takes   func(wire []byte) bool // whether the server keeps a message as it is
 }
 
 func newHistory(t *testing.T, w *twoWay, seed uint64, names bool) *history {
@@ -58,6 +59,14 @@ func dateOf(wire []byte) time.Time {
 // compose writes a message: one like any other, one with a Message-ID that others
 // have, of the same size or not, or none, one that was there before, an odd one.
 func (h *history) compose() []byte {
+	for {
+		if wire := h.composeAny(); h.takes == nil || h.takes(wire) {
+			return wire
+		}
+	}
+}
+
+func (h *history) composeAny() []byte {
 	n := len(h.written)
 	var wire []byte
 	switch kind := h.random.IntN(20); {
@@ -180,7 +189,7 @@ func (h *history) changeServer() {
 	default:
 		h.did("server: %s: copy %.8s to %s", m.box, m.Digest, to)
 		h.doubled[twin] = h.doubled[twin] || to == m.box
-		must(t, c.in(m.box, fmt.Sprintf("UID COPY %d %s", m.UID, imaptest.Quote(imaptest.EncodeName(to)))))
+		must(t, c.copy(m.box, m.UID, to))
 	}
 }
 
@@ -234,7 +243,7 @@ func (h *history) changeMaildir() {
 		h.did("maildir: %s: copy %.8s to %s", m.box, m.Digest, to)
 		must(t, r.deliver(to, r.base(), fileOf(m.file.raw, false), m.Flags, m.Date, false))
 	default:
-		wire := append(slices.Clone(m.file.raw), fmt.Sprintf("edited %d", len(h.written))...)
+		wire := append(slices.Clone(m.file.raw), fmt.Sprintf("edited %d\r\n", len(h.written))...)
 		h.written = append(h.written, wire)
 		h.did("maildir: %s: edit %.8s", m.box, m.Digest)
 		must(t, r.deliver(m.box, r.base(), fileOf(wire, false), m.Flags, dateOf(wire), false))

@@ -11,7 +11,7 @@ import (
 	"postbag/internal/mail"
 )
 
-// twoWay is an account of a Dovecot with a Maildir beside it, which others change
+// twoWay is an account of a server with a Maildir beside it, which others change
 // on both sides between the syncs. All that the program says to the server is
 // logged.
 type twoWay struct {
@@ -36,7 +36,12 @@ func newTwoWay(t testing.TB, dovecot *imaptest.Dovecot) *twoWay {
 
 func newTwoWayOf(t testing.TB, dovecot *imaptest.Dovecot, user string) *twoWay {
 	t.Helper()
-	w := &twoWay{target: dovecot.Target(user), parked: map[string]bool{}}
+	return newTwoWayAt(t, dovecot.Target(user))
+}
+
+func newTwoWayAt(t testing.TB, target imaptest.Target) *twoWay {
+	t.Helper()
+	w := &twoWay{target: target, parked: map[string]bool{}}
 	w.account = onTarget(t, w.target)
 	w.proxy = w.via(t, w.target)
 	w.log = w.proxy.WireLog()

@@ -181,8 +181,17 @@ func (s *Store) adopt(lay layout, mailboxes []*listed, condstore bool) []mail.Ma
 	uses := rolesOf(mailboxes, names)
 	places := make(map[string]place, len(mailboxes))
 	infos := make([]mail.MailboxInfo, 0, len(mailboxes))
+	ids := make(map[string]int)
+	for _, m := range mailboxes {
+		if m.status != nil {
+			ids[m.status.mailboxID]++
+		}
+	}
 	for i, m := range mailboxes {
 		info := describe(m, condstore)
+		if ids[info.ObjectID] > 1 { // an ID of two mailboxes is that of none
+			info.ObjectID = ""
+		}
 		info.Name, info.Use = names[i], uses[i]
 		infos = append(infos, info)
 		p := place{wire: m.wire, delim: usableDelim(m.delim), use: uses[i], objectID: info.ObjectID}

@@ -75,8 +75,8 @@ func (s *Store) openMailbox(ctx context.Context, name string, write bool) (*mail
 		Validity: validityString(sel.UIDValidity), Messages: int(sel.Exists), Bytes: -1,
 		ReadOnly: write && sel.ReadOnly,
 	}
-	if sel.MailboxID != "" {
-		m.info.ObjectID = sel.MailboxID
+	if id := objectID(sel.MailboxID); id != "" {
+		m.info.ObjectID = id
 	}
 	if can.condstore {
 		m.info.Stamp = selectedCounters(sel).stamp()

@@ -27,6 +27,8 @@ type Quirk struct {
 	NoSearch bool
 	// FoldNames: names of mailboxes that differ in case only are one.
 	FoldNames bool
+	// NoMailboxID: STATUS tells the IDs of mailboxes wrong; only SELECT is asked.
+	NoMailboxID bool
 	// StoreAfterAppend are flags that APPEND drops, or that make it do something
 	// else: they are left out of it and set afterwards.
 	StoreAfterAppend mail.System
@@ -43,6 +45,15 @@ var quirkTable = []Quirk{
 		MaxConnections: 4, // MAXPERIP is 4 by default in old versions
 		Source:         "courier-imap, imapd.dist: MAXPERIP",
 		Date:           "2026-11",
+	},
+	{
+		// LIST-STATUS with other items beside MAILBOXID answers with octets of memory
+		// that was freed, the same for several mailboxes.
+		Name:        "Cyrus",
+		Caps:        []string{"X-CREATEDMODSEQ"},
+		NoMailboxID: true,
+		Source:      "seen on 3.6.1; internal/imapstore, TestCyrusMailboxIDs",
+		Date:        "2026-11",
 	},
 	{
 		Name:           "Dovecot",
@@ -125,6 +136,7 @@ func quirksOf(addr string, has func(string) bool, id map[string]string) (effect 
 		effect.Deny = append(effect.Deny, q.Deny...)
 		effect.NoSearch = effect.NoSearch || q.NoSearch
 		effect.FoldNames = effect.FoldNames || q.FoldNames
+		effect.NoMailboxID = effect.NoMailboxID || q.NoMailboxID
 		effect.StoreAfterAppend |= q.StoreAfterAppend
 	}
 	return effect, names

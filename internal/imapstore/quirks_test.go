@@ -67,7 +67,7 @@ func TestQuirkTable(t *testing.T) {
 				t.Errorf("%s: %q has to be in lower case", q.Name, s)
 			}
 		}
-		if q.MaxConnections == 0 && len(q.Deny) == 0 && !q.NoSearch && q.StoreAfterAppend == 0 {
+		if q.MaxConnections == 0 && len(q.Deny) == 0 && !q.NoSearch && !q.NoMailboxID && q.StoreAfterAppend == 0 {
 			t.Errorf("%s has no effect", q.Name)
 		}
 	}

@@ -19,6 +19,7 @@ type session struct {
 	deny map[string]bool // capabilities that are offered and do not work
 	// appendFlags are flags not to send with APPEND.
 	appendFlags mail.System
+	noMailboxID bool // STATUS is not to be asked for MAILBOXID
 	sel         imapconn.Selected
 	used        time.Time // when it was last given back
 	ran         bool      // a command was run, so the answers to those of the start are there
@@ -56,6 +57,7 @@ func (s *session) heed(q Quirk) {
 	}
 	s.appendFlags |= q.StoreAfterAppend
 	s.can.search = s.can.search && !q.NoSearch
+	s.noMailboxID = s.noMailboxID || q.NoMailboxID
 	s.can.condstore = s.can.condstore && (s.offers("CONDSTORE") || s.offers("QRESYNC"))
 }
 

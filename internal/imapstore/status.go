@@ -48,9 +48,20 @@ func (st *status) set(item string, value imapconn.Token) {
 		}
 	case "MAILBOXID":
 		if value.Kind == imapconn.List && len(value.List) == 1 {
-			st.mailboxID = value.List[0].Text()
+			st.mailboxID = objectID(value.List[0].Text())
 		}
 	}
+}
+
+// objectID is an ID as a server told it, "" when it cannot be one (RFC 8474, 7).
+func objectID(id string) string {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
+	}
+	if len(id) > 255 || strings.ContainsFunc(id, odd) {
+		return ""
+	}
+	return id
 }
 
 // statusItems are the items to ask of STATUS.
@@ -62,7 +73,7 @@ func (s *session) statusItems() string {
 	if s.offers("STATUS=SIZE") {
 		items += " SIZE"
 	}
-	if s.offers("OBJECTID") {
+	if s.offers("OBJECTID") && !s.noMailboxID {
 		items += " MAILBOXID"
 	}
 	return items

@@ -14,6 +14,8 @@ type CyrusOptions struct {
 	// with "." between the components of names. Without it they are beside INBOX,
 	// with "/".
 	OldFace bool
+	// NoCompress leaves COMPRESS=DEFLATE out, so that a proxy can listen.
+	NoCompress bool
 }
 
 // CyrusPassword is the password of every user of a Cyrus, which takes any.
@@ -59,7 +61,10 @@ func StartCyrus(tb TB, o CyrusOptions) *Cyrus {
 }
 
 func (c *Cyrus) configure() error {
-	face := "yes"
+	face, more := "yes", ""
+	if c.options.NoCompress {
+		more = "suppress_capabilities: COMPRESS=DEFLATE\n"
+	}
 	if c.options.OldFace {
 		face = "no"
 	}
@@ -83,7 +88,7 @@ skiplist_unsafe: yes
 delete_mode: immediate
 tls_server_cert: /etc/cert.pem
 tls_server_key: /etc/key.pem
-`, face),
+%[2]s`, face, more),
 		"etc/cyrus.conf": fmt.Sprintf(`START {
   recover cmd="ctl_cyrusdb -r"
 }
@@ -100,7 +105,8 @@ EVENTS {
 	if err != nil {
 		return err
 	}
-	return c.own(cyrusUID, cyrusGID, "run/cyrus", "run/cyrus/socket", "run/cyrus/lock", "run/cyrus/proc", "var/lib/cyrus", "var/spool/cyrus")
+	return c.own(cyrusUID, cyrusGID, "run/cyrus", "run/cyrus/socket", "run/cyrus/lock", "run/cyrus/proc",
+		"var/lib/cyrus", "var/lib/cyrus/db", "var/lib/cyrus/socket", "var/spool/cyrus")
 }
 
 // NewUser names an account that nobody has used yet.
