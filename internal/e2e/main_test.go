@@ -110,6 +110,7 @@ type account struct {
 	home  string   // $HOME of the process
 	env   []string // more environment, in front of all else
 	wrap  []string // a command in front of the program's: strace
+	name  string   // in the configuration file; "" when all goes onto the command line
 }
 
 // call is one finished call of the program.
@@ -183,7 +184,26 @@ func (a *account) run(t testing.TB, args ...string) *call {
 
 // pair is the arguments of a command that works on the server and the Maildir.
 func (a *account) pair(command string, more ...string) []string {
+	if a.name != "" {
+		return append([]string{command, a.name}, more...)
+	}
 	return append(append([]string{command, a.url, a.dir}, a.flags...), more...)
+}
+
+// configure writes a configuration file for the account, for settings that the
+// command line has not.
+func (a *account) configure(t testing.TB, lines ...string) {
+	t.Helper()
+	a.name = "configured"
+	text := fmt.Sprintf("[accounts.%s]\nserver = %q\nmaildir = %q\npassword = { env = %q }\nallow_plaintext = true\n%s\n",
+		a.name, a.url, a.dir, passwordVar, strings.Join(lines, "\n"))
+	dir := filepath.Join(a.home, "config", "postbag")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (a *account) backup(t testing.TB, more ...string) *call {

@@ -20,11 +20,11 @@ type otherServer struct {
 
 var otherServers = []otherServer{
 	{"cyrus", func(t testing.TB) (func(string) imaptest.Target, func() string) {
-		c := imaptest.StartCyrus(t, imaptest.CyrusOptions{NoCompress: true})
+		c := imaptest.StartCyrus(t, imaptest.CyrusOptions{})
 		return c.Target, c.Log
 	}, imaptest.CyrusHabits, false},
 	{"cyrus old face", func(t testing.TB) (func(string) imaptest.Target, func() string) {
-		c := imaptest.StartCyrus(t, imaptest.CyrusOptions{OldFace: true, NoCompress: true})
+		c := imaptest.StartCyrus(t, imaptest.CyrusOptions{OldFace: true})
 		return c.Target, c.Log
 	}, imaptest.CyrusHabits, false},
 	{"courier", func(t testing.TB) (func(string) imaptest.Target, func() string) {
@@ -81,6 +81,7 @@ func TestOtherServersBackup(t *testing.T) {
 		}
 		a := onTarget(t, target)
 		log := a.via(t, target).WireLog()
+		a.configure(t, "compress = false")
 		a.backup(t).want(t, 0)
 		server := target.MustDump(t)
 		a.sameAs(t, server)
@@ -106,7 +107,8 @@ func TestOtherServersTwoWay(t *testing.T) {
 		seeds(t, 1, func(seed uint64) {
 			users++
 			h := newHistory(t, newTwoWayAt(t, account("user"+strings.Repeat("x", users))), seed, true)
-			h.loud, h.deletes = s.loud, seed%2 == 0
+			h.configure(t, "compress = false")
+			h.loud, h.forgets, h.deletes = s.loud, s.loud, seed%2 == 0
 			h.takes = func(wire []byte) bool { return s.habits.Keeps(demo.Sample{Raw: wire, Date: dateOf(wire)}) }
 			d := h.begin(30)
 			for range 5 {
@@ -128,6 +130,7 @@ func TestOtherServersUpload(t *testing.T) {
 		a.backup(t).want(t, 0)
 		w := newTwoWayAt(t, account("new"))
 		w.loud = s.loud
+		w.configure(t, "compress = false")
 		w.reader.root = w.dir
 		for name, list := range readTree(t, a.dir, true) {
 			must(t, w.reader.create(name))

@@ -127,6 +127,9 @@ func (h *history) nameOnServer(boxes []string) {
 		return
 	}
 	h.did("server: rename %s to %s", old, name)
+	if h.forgets {
+		h.park(old)
+	}
 	h.odd[old], h.odd[name] = true, true
 	must(h.t, h.server.names("RENAME", old, name))
 }

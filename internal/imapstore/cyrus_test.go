@@ -35,7 +35,7 @@ func openOther(t *testing.T, target imaptest.Target) (*Store, *imaptest.Client, 
 // SELECT tells are taken.
 func TestCyrusMailboxIDs(t *testing.T) {
 	t.Parallel()
-	cyrus := imaptest.StartCyrus(t, imaptest.CyrusOptions{NoCompress: true})
+	cyrus := imaptest.StartCyrus(t, imaptest.CyrusOptions{})
 	s, other, log := openOther(t, cyrus.Target("ids"))
 	for _, name := range []string{"a", "b", "b/c"} {
 		if _, err := other.Do("CREATE " + other.Name(name)); err != nil {

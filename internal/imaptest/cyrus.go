@@ -14,8 +14,6 @@ type CyrusOptions struct {
 	// with "." between the components of names. Without it they are beside INBOX,
 	// with "/".
 	OldFace bool
-	// NoCompress leaves COMPRESS=DEFLATE out, so that a proxy can listen.
-	NoCompress bool
 }
 
 // CyrusPassword is the password of every user of a Cyrus, which takes any.
@@ -61,10 +59,7 @@ func StartCyrus(tb TB, o CyrusOptions) *Cyrus {
 }
 
 func (c *Cyrus) configure() error {
-	face, more := "yes", ""
-	if c.options.NoCompress {
-		more = "suppress_capabilities: COMPRESS=DEFLATE\n"
-	}
+	face := "yes"
 	if c.options.OldFace {
 		face = "no"
 	}
@@ -88,7 +83,7 @@ skiplist_unsafe: yes
 delete_mode: immediate
 tls_server_cert: /etc/cert.pem
 tls_server_key: /etc/key.pem
-%[2]s`, face, more),
+`, face),
 		"etc/cyrus.conf": fmt.Sprintf(`START {
   recover cmd="ctl_cyrusdb -r"
 }
