@@ -18,6 +18,11 @@ func (h *history) newName(boxes []string) string {
 	name := fmt.Sprintf("Made %d", h.made)
 	if parent := pick(h, boxes); parent != "INBOX" && !h.odd[parent] && h.chance(30) && strings.Count(parent, "/") < 3 {
 		name = parent + "/" + name
+		for i := range name { // those above keep their names in this round: it would go with them
+			if name[i] == '/' {
+				h.odd[name[:i]] = true
+			}
+		}
 	}
 	return name
 }
