@@ -24,7 +24,7 @@ func migrateCommand(s *session) *cli.Command {
 	return &cli.Command{
 		Name:      "migrate",
 		Usage:     "move an account from one server to another",
-		UsageText: "migrate FROM TO",
+		UsageText: "migrate FROM TO\nmigrate --csv FILE",
 		Description: `Copies all mail from one server to another, straight, with flags, keywords and
 dates; FROM is only read. Run it again until the day you switch: each run copies
 what is new since, and carries flags and moves; with --mirror deletions, too.
@@ -35,17 +35,29 @@ Mailboxes keep their names, but those with a role (Sent, Drafts, Trash, Junk,
 Archive) go where TO has that role, with what is below them. --map names others.
 --dry-run shows which mailbox becomes which, with the number of messages.
 
+--csv names a list of such pairs: its columns are from, to and, for each side,
+password_env, password_file or password_command with from_ or to_ before it, auth
+likewise, and mailbox and map. Each pair is done as if by itself; the end tells how
+each fared, and the exit code is the worst. Run the same list again to finish.
+
 FROM and TO are imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] for STARTTLS,
 or accounts of the configuration. Flags that begin with --to- are for TO.`,
 		ArgsUsage: `  postbag migrate imaps://me@old.example.org imaps://me@new.example.net \
     --password-command "pass show old" --to-password-command "pass show new"
   postbag migrate old new --dry-run
+  postbag migrate --csv accounts.csv --jobs 4 --report result.csv
   postbag migrate old new --map 'INBOX/Clients/*=Clients/*' --map Spam=`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), mapFlags(), listFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
+			if o.csv != "" {
+				if len(args) > 0 {
+					return usageError("migrate", "the list names the servers", "--csv does not go with %q", args[0])
+				}
+				return s.migrateList(o)
+			}
 			from, to, err := s.twoServers(o, args)
 			if err != nil {
 				return err
@@ -85,11 +97,13 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 // migrate runs one migration and reports. It answers with the exit code.
 func (s *session) migrate(o *options, from, to *config.Account) int {
 	var open closers
-	report, err := s.runMigrate(o, from, to, &open)
+	display := s.display()
+	report, err := s.runMigrate(o, from, to, display, &open)
+	display.Close()
 	return s.reported("", report, err, &open)
 }
 
-func (s *session) runMigrate(o *options, from, to *config.Account, open *closers) (*sync.Report, error) {
+func (s *session) runMigrate(o *options, from, to *config.Account, progress sync.Progress, open *closers) (*sync.Report, error) {
 	patterns, err := config.ParsePatterns(from.Mailboxes)
 	if err != nil {
 		return nil, err
@@ -120,13 +134,11 @@ func (s *session) runMigrate(o *options, from, to *config.Account, open *closers
 		policy = withMailboxDeletion(sync.Mirror(), from)
 		policy.Name = "migrate --mirror"
 	}
-	display := s.display()
-	defer display.Close()
 	return sync.Run(s.ctx, sync.Options{
 		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
 		Guard:   sync.Limits{Max: from.MaxDelete, Off: o.force},
-		Workers: min(source.Connections(), dest.Connections()), Progress: display, Now: s.env.Now,
+		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
 }
 

@@ -188,6 +188,10 @@ type options struct {
 	rules        []mapping.Rule
 	under        string
 	to           *options // of the second server
+	csv          string
+	jobs         int
+	shard        shard
+	reportFile   string
 }
 
 // mapFlags say which mailbox becomes which.
@@ -195,6 +199,16 @@ func mapFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "map", Category: catWhat, Usage: "the mailbox FROM becomes TO, as `FROM=TO`; may be repeated. A * in both stands for any text; an empty TO leaves the mailbox out"},
 		&cli.StringFlag{Name: "under", Category: catWhat, Usage: "put everything below the mailbox `NAME`"},
+	}
+}
+
+// listFlags are those of a migration of many accounts.
+func listFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "csv", Category: catWhat, Usage: "migrate each account of the list in `FILE`"},
+		&cli.StringFlag{Name: "jobs", Category: catWhat, Usage: "with --csv: `N` accounts at a time (default 1)"},
+		&cli.StringFlag{Name: "shard", Category: catWhat, Usage: "with --csv: only part `I/N` of the list, such as 2/5; /N takes the index of a Kubernetes Indexed Job"},
+		&cli.StringFlag{Name: "report", Category: catOutput, Usage: "with --csv: write how each account fared to `FILE`, as CSV"},
 	}
 }
 
@@ -247,6 +261,15 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("tunnel", func(s string) (err error) { o.tunnel, err = config.SplitCommand(s, cfg); return })
 	text("max-delete", func(s string) (err error) { o.maxDelete, err = config.ParseBound(s); return })
 	text("connections", func(s string) (err error) { o.connections, err = parseConnections(s); return })
+	path("csv", &o.csv)
+	path("report", &o.reportFile)
+	text("shard", func(s string) (err error) { o.shard, err = parseShard(s, env); return })
+	text("jobs", func(s string) (err error) {
+		if o.jobs, err = strconv.Atoi(s); err != nil || o.jobs < 1 || o.jobs > 64 {
+			return usageError("", "", "%q is no number from 1 to 64", s)
+		}
+		return nil
+	})
 	for _, rule := range c.StringSlice("map") {
 		r, err := mapping.ParseRule(rule)
 		if err != nil {
