@@ -229,7 +229,7 @@ func (r *run) cursors(ctx context.Context, b *box) error {
 			r.looked(b, state.Side(s))
 		}
 	}
-	if b.orphan && !b.again && b.rec.Gone[b.lost] == 0 {
+	if b.orphan && (b.remake || !b.again) && b.rec.Gone[b.lost] == 0 {
 		b.rec.Gone[b.lost] = thisRun
 	}
 	return r.save(ctx, b)

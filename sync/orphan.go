@@ -57,8 +57,11 @@ func (r *run) enterOrphan(ctx context.Context, b *box, s state.Side) error {
 // lookOrphan finds what the loss of a box's mailbox means for its messages, after
 // the side that has it was looked at.
 func (r *run) lookOrphan(ctx context.Context, b *box) error {
-	if r.orphanHasMail(b) && !r.DryRun {
+	if hasMail := r.orphanHasMail(b) && !r.DryRun; hasMail && b.rec.Gone[b.lost] != 0 {
 		return r.makeAgain(ctx, b)
+	} else if hasMail {
+		b.again, b.remake = true, true
+		b.delta[b.lost.Other()].New = nil
 	}
 	if b.rec.Gone[b.lost] != 0 {
 		return nil
@@ -67,6 +70,24 @@ func (r *run) lookOrphan(ctx context.Context, b *box) error {
 		b.delta[b.lost].Gone = append(b.delta[b.lost].Gone, ref)
 		return nil
 	})
+}
+
+// orphansFirst are the boxes that a pass acts in: all, unless an orphan has to be
+// made again. Then it is that and its like alone, after what was moved out of them:
+// the next pass sees all mailboxes that there will be, and what was moved into them.
+func (r *run) orphansFirst(boxes []*box) []*box {
+	if !slices.ContainsFunc(boxes, func(b *box) bool { return b.remake && b.err == nil && b.orphan }) {
+		return boxes
+	}
+	var first []*box
+	for _, b := range boxes {
+		if b.orphan {
+			first = append(first, b)
+		} else {
+			b.again, b.known = true, Plan{}
+		}
+	}
+	return first
 }
 
 // orphanHasMail reports whether there is mail in an orphan that the side that lost

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postbag/internal/mail"
+	"postbag/internal/storetest"
 	"postbag/state"
 	"postbag/sync"
 )
@@ -227,5 +228,40 @@ func mailboxHistory(t *testing.T, seed uint64, p sync.Policy) {
 		}
 		w.checkQuiet(t, p)
 		crashEverywhere(t, before, p, w, true)
+	}
+}
+
+// A message that both sides moved, from a mailbox that one side then deleted and the
+// other has new mail in, is in one place; one that was moved into that mailbox is
+// moved there again.
+func TestMovesAroundAMailboxMadeAgain(t *testing.T) {
+	t.Parallel()
+	for _, s := range []state.Side{state.A, state.B} {
+		w := twoBoxes(t, sync.TwoWay())
+		w.store[0].AddBox("Archive")
+		w.store[0].AddBox("Later")
+		w.mustRun(t, sync.TwoWay(), nil)
+		o := s.Other()
+		w.store[s].MoveMsg("Work", w.store[s].Messages("Work")[0].Ref, "Archive")
+		w.store[s].DropBox("Work")
+		first := slices.IndexFunc(w.store[o].Messages("Work"), func(m storetest.Msg) bool { return bodies(w.store[s])[string(m.Body)] == 1 })
+		w.store[o].MoveMsg("Work", w.store[o].Messages("Work")[first].Ref, "Later")
+		w.store[o].MoveMsg("INBOX", w.store[o].Messages("INBOX")[0].Ref, "Work")
+		before := w.clone(-1)
+		fetched := w.store[0].Fetched + w.store[1].Fetched
+		w.mustRun(t, sync.TwoWay(), nil)
+		if n := w.store[0].Fetched + w.store[1].Fetched - fetched; n != 0 {
+			t.Errorf("deleted on %v: %d bodies were transferred, want none", s, n)
+		}
+		for content, n := range bodies(w.store[o]) {
+			if n != 1 {
+				t.Errorf("deleted on %v: %q is there %d times", s, content, n)
+			}
+		}
+		if n := len(w.store[s].Messages("Work")); n != 1 {
+			t.Errorf("deleted on %v: the mailbox made again has %d messages, want the one that was moved into it", s, n)
+		}
+		w.checkQuiet(t, sync.TwoWay())
+		crashEverywhere(t, before, sync.TwoWay(), w, true)
 	}
 }

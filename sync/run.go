@@ -178,6 +178,7 @@ type box struct {
 	holds   [2]mail.Flags // flags that messages of a side were seen to take
 	orphan  bool          // side lost has the mailbox no more, see orphan.go
 	lost    state.Side
+	remake  bool // of an orphan: it is made again in the next pass
 }
 
 // newBox makes a box of a join.
@@ -344,13 +345,14 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 	if err := Guard(r.losses(boxes), r.Guard); err != nil || r.DryRun {
 		return err
 	}
-	r.announce(boxes)
-	r.late.expect(boxes)
-	if err := r.each(ctx, boxes, r.told(r.add)); err != nil {
+	acting := r.orphansFirst(boxes)
+	r.announce(acting)
+	r.late.expect(acting)
+	if err := r.each(ctx, acting, r.told(r.add)); err != nil {
 		return err
 	}
 	r.late.hold()
-	if err := r.each(ctx, boxes, r.told(r.remove)); err != nil {
+	if err := r.each(ctx, acting, r.told(r.remove)); err != nil {
 		return err
 	}
 	return r.settle(ctx, boxes)
