@@ -144,15 +144,5 @@ func (s *scene) received(want int) {
 // mbsyncPush is mbsync's upload of a tree.
 func (s *scene) mbsyncPush(tree string) command {
 	s.b.Helper()
-	c := s.mbsync(tree, true)
-	path := tree + ".mbsyncrc"
-	config, err := os.ReadFile(path)
-	if err != nil {
-		s.b.Fatal(err)
-	}
-	push := strings.NewReplacer("Sync Pull", "Sync Push", "Create Near", "Create Far").Replace(string(config))
-	if err := os.WriteFile(path, []byte(push), 0o600); err != nil {
-		s.b.Fatal(err)
-	}
-	return c
+	return s.mbsyncWith(tree, true, "Sync Pull", "Sync Push", "Create Near", "Create Far")
 }
