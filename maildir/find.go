@@ -13,8 +13,12 @@ import (
 // it. Three ways are tried: what the last delta saw, the names that most
 // messages have, and a pass over all names.
 
-// maxGuesses is for how many keys names are guessed before a pass is cheaper.
-const maxGuesses = 64
+// Names are guessed for so many keys, and for more in a large mailbox: a guess that
+// fails costs as much as a pass over so many names.
+const (
+	fewGuesses  = 64
+	namesAGuess = 50
+)
 
 // keepIndexAfter is the number of passes after which a mailbox keeps an index.
 const keepIndexAfter = 2
@@ -25,11 +29,15 @@ var usualFlags = []string{"S", "", "RS", "FS", "F", "PS", "FRS", "PRS", "R", "T"
 // finder looks up where messages are, for one call of the mailbox.
 type finder struct {
 	m       *mailbox
-	guesses int
+	guesses int                 // how many are left
 	where   map[string]location // what is known of this call's keys
 }
 
-func (m *mailbox) finder() *finder { return &finder{m: m, where: map[string]location{}} }
+func (m *mailbox) finder() *finder {
+	m.box.mu.Lock()
+	defer m.box.mu.Unlock()
+	return &finder{m: m, guesses: max(fewGuesses, m.box.names/namesAGuess), where: map[string]location{}}
+}
 
 // prepare finds as many of refs as it can at once.
 func (f *finder) prepare(ctx context.Context, refs []mail.Ref) error {
@@ -76,10 +84,10 @@ func (f *finder) indexed(key string) (location, bool) {
 
 // guess tries the usual names.
 func (f *finder) guess(key string) (location, bool) {
-	if f.guesses >= maxGuesses || isDouble(key) {
+	if f.guesses <= 0 || isDouble(key) {
 		return location{}, false
 	}
-	f.guesses++
+	f.guesses--
 	m := f.m
 	name := fileName{key: key}
 	for _, flags := range usualFlags {

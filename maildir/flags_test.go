@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -483,4 +484,38 @@ func FuzzKeywords(f *testing.F) {
 func FuzzCursor(f *testing.F) {
 	f.Add("m1|a,b,c|1|2|3")
 	f.Fuzz(func(t *testing.T, s string) { parseCursor(mail.Cursor(s)) })
+}
+
+// TestManyFlagsInLargeMailbox changes more messages than names are guessed for in a
+// small mailbox: in one that a pass has shown to be large, no directory is read.
+func TestManyFlagsInLargeMailbox(t *testing.T) {
+	t.Parallel()
+	const messages, changed = 4000, fewGuesses + 10
+	var reads atomic.Int64
+	s := openNew(t, Options{FS: countingFS{reads: &reads}})
+	m := selected(t, s, "INBOX")
+	var list []mail.FlagChange
+	for i := range messages {
+		key := fmt.Sprintf("1.M%d.here", i)
+		if err := os.WriteFile(boxPath(s, "INBOX", "cur", key+":2,S"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i < changed {
+			list = append(list, mail.FlagChange{Ref: mail.Ref{Key: key}, Delta: mail.FlagDelta{Add: mail.Flags{System: mail.Flagged}}})
+		}
+	}
+	changes(t, m, "", rows{})
+	before := reads.Load()
+	states, err := selected(t, s, "INBOX").SetFlags(t.Context(), list)
+	if err != nil || len(states) != changed {
+		t.Fatalf("%d messages are answered for, %v, want %d", len(states), err, changed)
+	}
+	for _, f := range states {
+		if want := mail.Seen | mail.Flagged; f.Flags.System != want {
+			t.Errorf("%v has flags %v, want %v", f.Ref, f.Flags.System, want)
+		}
+	}
+	if n := reads.Load() - before; n != 0 {
+		t.Errorf("directories were read %d times", n)
+	}
 }

@@ -28,6 +28,7 @@ type box struct {
 	// dated are the times that we gave cur/ and new/, in nanoseconds since 1970.
 	dated [2]int64
 	swept bool // leftovers in tmp/ were removed
+	names int  // how many the last pass met, 0 before the first
 }
 
 type issue struct {

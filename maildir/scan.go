@@ -32,15 +32,20 @@ func (m *mailbox) pass(ctx context.Context, fn func(where subdir, name []byte, k
 		return p, err
 	}
 	settled := m.settlesIn(p.before) == 0
+	names := 0
 	for _, where := range []subdir{inNew, inCur} {
 		err := m.readSub(ctx, where, func(name []byte, keyLen int) error {
 			p.sum.add(where, name)
+			names++
 			return fn(where, name, keyLen)
 		})
 		if err != nil {
 			return p, err
 		}
 	}
+	m.box.mu.Lock()
+	m.box.names = names
+	m.box.mu.Unlock()
 	if p.after, err = m.fingerprint(); err != nil {
 		return p, err
 	}
