@@ -22,7 +22,8 @@ func splitFlags(f mail.Flags, not mail.System) (send, later mail.Flags) {
 	for _, word := range f.Keywords.Words() {
 		switch {
 		case !mail.ValidKeyword(word) || strings.HasPrefix(word, `\`):
-		case len(word) > longestKeyword:
+		// Courier refuses a command for an octet that is valid (RFC 9051, 9: atom).
+		case len(word) > longestKeyword, strings.ContainsAny(word, "[}~"):
 			long = append(long, word)
 		default:
 			short = append(short, word)

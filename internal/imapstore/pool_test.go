@@ -11,11 +11,10 @@ import (
 	"time"
 
 	"postbag/internal/imapconn"
-	"postbag/internal/imaptest"
 	"postbag/internal/mail"
 )
 
-func testPool(t *testing.T, d *imaptest.Dovecot) {
+func testPool(t *testing.T, d server) {
 	t.Run("no more than allowed", func(t *testing.T) {
 		t.Parallel()
 		a := newAccount(t, d, func(c *Config) { c.Connections = 2 })
@@ -170,7 +169,7 @@ func testPool(t *testing.T, d *imaptest.Dovecot) {
 	t.Run("refused login", func(t *testing.T) {
 		t.Parallel()
 		_, err := Open(t.Context(), Config{Conn: imapconn.Config{
-			Addr: d.Addr(), TLS: imapconn.TLSNone,
+			Addr: d.Target("").Addr, TLS: imapconn.TLSNone,
 			Auth: imapconn.Auth{User: "x", Secret: func(context.Context) (string, error) { return "wrong", nil }},
 		}})
 		if e := mail.AsError(err); err == nil || e.Kind != mail.KindLogin || e.Scope != mail.ScopeAccount {
@@ -179,7 +178,7 @@ func testPool(t *testing.T, d *imaptest.Dovecot) {
 	})
 }
 
-func testLostConnections(t *testing.T, d *imaptest.Dovecot) {
+func testLostConnections(t *testing.T, d server) {
 	a := newAccount(t, d, nil)
 	for n := range 30 {
 		a.put("INBOX", "", message(n))
@@ -223,7 +222,7 @@ func testLostConnections(t *testing.T, d *imaptest.Dovecot) {
 
 // 200 mailboxes at 40 ms: everything from connecting to the listing in round
 // trips, not in mailboxes.
-func testLatency(t *testing.T, d *imaptest.Dovecot) {
+func testLatency(t *testing.T, d server) {
 	a := newAccount(t, d, nil)
 	for n := range 200 {
 		a.do("CREATE box%d", n)

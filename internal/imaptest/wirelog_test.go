@@ -199,3 +199,16 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// CLOSE expunges only where the mailbox may be written to.
+func TestWireLogClose(t *testing.T) {
+	t.Parallel()
+	for verb, want := range map[string]bool{"EXAMINE": true, "SELECT": false} {
+		l := newWireLog()
+		feed(l, false, "CT1 "+verb+" INBOX\r\n")
+		feed(l, false, "CT2 CLOSE\r\n")
+		if got := len(l.Check(ReadWrite)) == 0; got != want {
+			t.Errorf("CLOSE after %s allowed: %v, want %v", verb, got, want)
+		}
+	}
+}
