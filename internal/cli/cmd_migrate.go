@@ -37,8 +37,8 @@ Archive) go where TO has that role, with what is below them. --map names others.
 
 --csv names a list of such pairs: its columns are from, to and, for each side,
 password_env, password_file or password_command with from_ or to_ before it, auth
-likewise, and mailbox and map. Each pair is done as if by itself; the end tells how
-each fared, and the exit code is the worst. Run the same list again to finish.
+likewise, and mailbox and map. Each pair is done as if by itself; the end tells
+how each fared, and the exit code is the worst. Run the list again to finish.
 
 FROM and TO are imaps://USER@HOST[:PORT], imap://USER@HOST[:PORT] for STARTTLS,
 or accounts of the configuration. Flags that begin with --to- are for TO.`,
