@@ -166,23 +166,56 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 		return err
 	}
 	now := flagsNow(from, o)
+	byRef, refs, err := r.intend(ctx, s, moves, now)
+	if err != nil {
+		return err
+	}
+	from.wrote[o], to.wrote[o] = true, true
+	moved, err := w.Move(ctx, refs, to.rec.Name[o])
+	tx, done := landMoves(to, s, moved, byRef, now)
+	if err == nil && len(byRef) > 0 {
+		for _, m := range byRef {
+			m.Row.Mark = ""
+			tx.Rows = append(tx.Rows, m.Row)
+		}
+		var late []Moved
+		if late, err = notThere(ctx, mb, byRef); len(late) > 0 {
+			// Somebody moved or removed them there meanwhile: the next look tells where
+			// they are. Until then their copies on side s are left alone.
+			from.again, to.again = true, true
+			done = append(done, late...)
+		}
+	}
+	takeMoved(from, to, s, done)
+	r.rep.count(to.name(), o, Counts{Moved: len(tx.Delete)})
+	if cerr := commit(context.WithoutCancel(ctx), r.Journal, &tx, false); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// intend puts moves of side s on record before side o makes them. It answers with
+// them by their refs on side o, and with those refs, sorted.
+func (r *run) intend(ctx context.Context, s state.Side, moves []Moved, now func(*state.Row) mail.Flags) (map[mail.Ref]Moved, []mail.Ref, error) {
+	o := s.Other()
 	byRef := make(map[mail.Ref]Moved, len(moves))
 	var refs []mail.Ref
-	var intents state.Tx
+	var tx state.Tx
 	for _, m := range moves {
 		byRef[m.Row.Ref[o]] = m
 		refs = append(refs, m.Row.Ref[o])
 		m.Row.Mark = intent{s, m.To, m.Msg.Ref, now(m.Row)}.String()
-		intents.Rows = append(intents.Rows, m.Row)
-	}
-	if err := commit(ctx, r.Journal, &intents, false); err != nil {
-		return err
+		tx.Rows = append(tx.Rows, m.Row)
 	}
 	slices.SortFunc(refs, mail.Ref.Compare)
-	from.wrote[o], to.wrote[o] = true, true
-	moved, err := w.Move(ctx, refs, to.rec.Name[o])
-	var tx state.Tx
-	var done []Moved
+	return byRef, refs, commit(ctx, r.Journal, &tx, false)
+}
+
+// landMoves is what to write down of messages that side o moved after side s: their
+// rows go to the mailbox that they are in now. They are taken out of byRef, and
+// their flags on both sides put into the deltas.
+func landMoves(to *box, s state.Side, moved []mail.Moved, byRef map[mail.Ref]Moved, now func(*state.Row) mail.Flags) (tx state.Tx, done []Moved) {
+	o := s.Other()
 	for _, mv := range moved {
 		m, ok := byRef[mv.From]
 		if !ok {
@@ -201,25 +234,7 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 		to.delta[s].Flags = append(to.delta[s].Flags, mail.FlagState{Ref: m.Msg.Ref, Flags: m.Msg.Flags})
 		to.delta[o].Flags = append(to.delta[o].Flags, mail.FlagState{Ref: mv.To, Flags: now(m.Row)})
 	}
-	for _, m := range byRef {
-		m.Row.Mark = ""
-		tx.Rows = append(tx.Rows, m.Row)
-	}
-	if err == nil && len(byRef) > 0 {
-		var late []Moved
-		if late, err = notThere(ctx, mb, byRef); len(late) > 0 {
-			// Somebody moved or removed them there meanwhile: the next look tells where
-			// they are. Until then their copies on side s are left alone.
-			from.again, to.again = true, true
-			done = append(done, late...)
-		}
-	}
-	takeMoved(from, to, s, done)
-	r.rep.count(to.name(), o, Counts{Moved: len(tx.Delete)})
-	if cerr := commit(context.WithoutCancel(ctx), r.Journal, &tx, false); cerr != nil {
-		return cerr
-	}
-	return err
+	return tx, done
 }
 
 // notThere are those of moves whose message is not in the mailbox that it was to

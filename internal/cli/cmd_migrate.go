@@ -200,6 +200,11 @@ func (s *session) routes(o *options, source mail.Store, dest *imapstore.Store, d
 			chosen = append(chosen, mail.MailboxInfo{Name: name, Use: r.Use, Messages: -1, Bytes: -1})
 		}
 	}
+	return s.planRoutes(o, chosen, dest, there)
+}
+
+// planRoutes plans where mailboxes go on a server that lists what is there.
+func (s *session) planRoutes(o *options, chosen []mail.MailboxInfo, dest *imapstore.Store, there []mail.MailboxInfo) ([]mapping.Route, error) {
 	names := map[string]bool{}
 	for _, info := range there {
 		names[info.Name] = true

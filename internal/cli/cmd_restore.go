@@ -175,15 +175,5 @@ func (s *session) restoreRoutes(o *options, store *maildir.Store, server *imapst
 			chosen = append(chosen, info)
 		}
 	}
-	names := map[string]bool{}
-	for _, info := range there {
-		names[info.Name] = true
-	}
-	fits := func(name string) error {
-		if names[name] {
-			return nil
-		}
-		return server.NameError(s.ctx, name)
-	}
-	return mapping.Plan(chosen, mapping.Dest{Listed: there, Fits: fits, Fold: server.FoldsNames()}, o.rules, o.under)
+	return s.planRoutes(o, chosen, server, there)
 }
