@@ -48,6 +48,7 @@ func (r *run) enterOrphan(ctx context.Context, b *box, s state.Side) error {
 		r.Progress.Note("%s: the mailbox is gone from %s", name, r.store[s].Account())
 	}
 	b.orphan, b.lost = true, s
+	b.rec.Subscribed = state.Unknown // the loss unsubscribed, nobody else
 	b.look = [2]bool{}
 	b.look[o] = true
 	r.boxes = append(r.boxes, b)

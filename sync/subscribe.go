@@ -55,13 +55,7 @@ func (p *subscribing) ask(ctx context.Context) (ok bool, err error) {
 	var now [2]map[string]bool
 	for s, sub := range p.sub {
 		if now[s], err = sub.Subscribed(ctx, slices.Sorted(maps.Keys(p.of[s]))); err != nil {
-			e := mail.AsError(err)
-			if e.Scope == mail.ScopeAccount || ctx.Err() != nil {
-				return false, err
-			}
-			p.rep.problem(Problem{Side: state.Side(s), Size: -1, Kind: e.Kind, Warning: true,
-				Reason: "the subscriptions cannot be read: " + reason(e), Hint: e.Hint})
-			return false, nil
+			return false, p.untold(ctx, state.Side(s), "the subscriptions cannot be read: ", err)
 		}
 	}
 	p.after = make(map[*box]state.Subscription, len(p.boxes))
@@ -83,6 +77,17 @@ func (p *subscribing) ask(ctx context.Context) (ok bool, err error) {
 	return true, nil
 }
 
+// untold makes a warning of what went wrong with all of a side's subscriptions: no
+// mail waits for them. It answers with what ends the run.
+func (p *subscribing) untold(ctx context.Context, s state.Side, what string, err error) error {
+	e := mail.AsError(err)
+	if e.Scope == mail.ScopeAccount || ctx.Err() != nil {
+		return err
+	}
+	p.rep.problem(Problem{Side: s, Size: -1, Kind: e.Kind, Warning: true, Reason: what + reason(e), Hint: e.Hint})
+	return nil
+}
+
 // change does what is planned for one side. What it refuses is a warning, and is
 // tried again by the next run.
 func (p *subscribing) change(ctx context.Context, s state.Side) error {
@@ -99,7 +104,12 @@ func (p *subscribing) change(ctx context.Context, s state.Side) error {
 		}
 		var err error
 		if refused, err = p.sub[s].Subscribe(ctx, todo); err != nil {
-			return err
+			for name := range todo {
+				if b := p.of[s][name]; b != nil {
+					p.after[b] = b.rec.Subscribed
+				}
+			}
+			return p.untold(ctx, s, "the subscriptions cannot be changed: ", err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(todo)) {
