@@ -203,7 +203,7 @@ func (s *Store) Rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer s.pool.give(sess)
-	if err := sess.rename(ctx, old.wire, next.wire); err != nil {
+	if err := sess.rename(ctx, old, next.wire); err != nil {
 		return s.vanished(ctx, sess, failed("rename", from, err), old.wire)
 	}
 	s.pool.forget()
@@ -211,18 +211,29 @@ func (s *Store) Rename(ctx context.Context, from, to string) error {
 	return nil
 }
 
-func (s *session) rename(ctx context.Context, from, to string) error {
+// rename renames a mailbox. Most servers leave the subscriptions as they are (RFC
+// 9051, 6.3.6, says nothing of them): they go with it, also those of what is below.
+func (s *session) rename(ctx context.Context, from place, to string) error {
 	if err := s.unselect(ctx); err != nil {
 		return err
 	}
-	_, err := s.conn.Command(ctx, nil, imapconn.Raw("RENAME"), imapconn.Mbox([]byte(from)), imapconn.Mbox([]byte(to)))
+	shown, err := s.subscribedBelow(ctx, from)
 	if err != nil {
 		return err
 	}
-	if err := s.subscribe(ctx, "UNSUBSCRIBE", from); err != nil {
+	_, err = s.conn.Command(ctx, nil, imapconn.Raw("RENAME"), imapconn.Mbox([]byte(from.wire)), imapconn.Mbox([]byte(to)))
+	if err != nil {
 		return err
 	}
-	return s.subscribe(ctx, "SUBSCRIBE", to)
+	for _, wire := range shown {
+		if err := s.subscribe(ctx, "UNSUBSCRIBE", wire); err != nil {
+			return err
+		}
+		if err := s.subscribe(ctx, "SUBSCRIBE", to+strings.TrimPrefix(wire, from.wire)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // renamed keeps the names up to date after a rename.

@@ -68,6 +68,21 @@ func (s *session) subscriptions(ctx context.Context, fn func(wire string)) error
 	return err
 }
 
+// subscribedBelow are the names on the wire of a mailbox and of those below it, as
+// far as they are on the list. Where that is not told the mailbox counts as such,
+// as a new one does.
+func (s *session) subscribedBelow(ctx context.Context, p place) (wires []string, err error) {
+	err = s.subscriptions(ctx, func(wire string) {
+		if wire == p.wire || p.delim != 0 && strings.HasPrefix(wire, p.wire+string(p.delim)) {
+			wires = append(wires, wire)
+		}
+	})
+	if refused(err) {
+		return []string{p.wire}, nil
+	}
+	return wires, err
+}
+
 // subscribeAtOnce is how many commands are on their way together.
 const subscribeAtOnce = 50
 
