@@ -26,7 +26,15 @@ func TestConformance(t *testing.T) {
 		"cyrus old face": func(t *testing.T) (imaptest.Target, bool) {
 			return imaptest.StartCyrus(t, imaptest.CyrusOptions{OldFace: true}).Target("suite"), true
 		},
-		"courier": func(t *testing.T) (imaptest.Target, bool) { return imaptest.StartCourier(t).Target("suite"), false },
+		"courier": func(t *testing.T) (imaptest.Target, bool) {
+			c := imaptest.StartCourier(t)
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(c.Log())
+				}
+			})
+			return c.Target("suite"), false
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,8 +27,13 @@ type Courier struct {
 	known []string // users that can log in
 }
 
-// The users that Courier and its mail belong to, in its own root.
-const courierUID, courierMailUID = 998, 1000
+// courierUID is the user that Courier belongs to, in its own root.
+const courierUID = 998
+
+// mailUID is the user that mail belongs to: another one in each instance. Sessions
+// share a process that watches files by the user's name, and which would be one
+// with another root.
+func (c *Courier) mailUID() int { return 100000 + c.port }
 
 // StartCourier starts a Courier, which is stopped and removed at the end of the
 // test. The test is skipped where there is none: see .ci/servers.
@@ -49,8 +54,8 @@ func StartCourier(tb TB) *Courier {
 // launch starts Courier's two daemons, as its own scripts would.
 func (c *Courier) launch() (*daemon, error) {
 	err := c.write(map[string]string{
-		"etc/passwd":               fmt.Sprintf("root:x:0:0::/:/bin/sh\ncourier:x:%[1]d:%[1]d::/:/bin/sh\nmail:x:%[2]d:%[2]d::/:/bin/sh\n", courierUID, courierMailUID),
-		"etc/group":                fmt.Sprintf("root:x:0:\ncourier:x:%[1]d:\nmail:x:%[2]d:\n", courierUID, courierMailUID),
+		"etc/passwd":               fmt.Sprintf("root:x:0:0::/:/bin/sh\ncourier:x:%[1]d:%[1]d::/:/bin/sh\nmail%[2]d:x:%[2]d:%[2]d::/:/bin/sh\n", courierUID, c.mailUID()),
+		"etc/group":                fmt.Sprintf("root:x:0:\ncourier:x:%[1]d:\nmail%[2]d:x:%[2]d:\n", courierUID, c.mailUID()),
 		"etc/courier/authdaemonrc": "authmodulelist=\"authuserdb\"\ndaemons=5\nauthdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\n",
 	})
 	if err != nil {
@@ -97,7 +102,7 @@ func (c *Courier) addUser(user string) {
 		return
 	}
 	home := filepath.Join("home", user)
-	err := c.own(courierMailUID, courierMailUID, home, home+"/Maildir", home+"/Maildir/tmp", home+"/Maildir/new", home+"/Maildir/cur")
+	err := c.own(c.mailUID(), c.mailUID(), home, home+"/Maildir", home+"/Maildir/tmp", home+"/Maildir/new", home+"/Maildir/cur")
 	if err == nil {
 		c.known = append(c.known, user)
 		err = c.writeUsers()
@@ -114,7 +119,7 @@ func (c *Courier) writeUsers() error {
 	password := "{SHA}" + base64.StdEncoding.EncodeToString(sum[:])
 	var public, shadow strings.Builder
 	for _, user := range c.known {
-		fmt.Fprintf(&public, "%[1]s\tuid=%[2]d|gid=%[2]d|home=/home/%[1]s|mail=/home/%[1]s/Maildir|_=\n", user, courierMailUID)
+		fmt.Fprintf(&public, "%[1]s\tuid=%[2]d|gid=%[2]d|home=/home/%[1]s|mail=/home/%[1]s/Maildir|_=\n", user, c.mailUID())
 		fmt.Fprintf(&shadow, "%s\tsystempw=%s\n", user, password)
 	}
 	for name, lines := range map[string]string{"userdb": public.String(), "userdbshadow": shadow.String()} {

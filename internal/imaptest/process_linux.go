@@ -55,13 +55,38 @@ func killTree(p *os.Process) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	for _, pid := range children {
-		for range 200 {
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // fails until it is ours
-			if state, _ := stat(pid); state == "" {
-				break
-			}
-			time.Sleep(2 * time.Millisecond)
+		awaitEnd(pid)
+	}
+}
+
+// killRooted kills the processes whose root is a directory, and waits until they are
+// gone: servers start some that are no descendants of theirs any more.
+func killRooted(root string) {
+	links, err := filepath.Glob("/proc/[0-9]*/root")
+	if err != nil {
+		return
+	}
+	for _, link := range links {
+		if at, err := os.Readlink(link); err != nil || at != root {
+			continue
 		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err != nil {
+			continue
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+		awaitEnd(pid)
+	}
+}
+
+// awaitEnd waits until a process is gone.
+func awaitEnd(pid int) {
+	for range 200 {
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // fails until it is ours
+		if state, _ := stat(pid); state == "" {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 

@@ -19,6 +19,8 @@ func makeDevices(string) error { return errors.ErrUnsupported }
 
 func killTree(p *os.Process) { _ = p.Kill() }
 
+func killRooted(string) {}
+
 func killSessions(*os.Process) {}
 
 func freeOctets(string) uint64 { return 0 }

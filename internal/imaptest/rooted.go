@@ -56,6 +56,9 @@ func newRooted(tb TB, what string) *rooted {
 	if info, err := os.Stat(from); err != nil || !info.IsDir() || runtime.GOOS != "linux" || os.Getuid() != 0 {
 		missing(tb, what, installRooted)
 	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // as /proc shows it
+		tb.Fatalf("%s: %v", what, err)
+	}
 	s := &rooted{tb: tb, what: what}
 	if s.root, err = os.MkdirTemp(dir, what+"-run-"); err != nil {
 		tb.Fatalf("%s: %v", what, err)
@@ -201,6 +204,7 @@ func (s *rooted) kill() {
 		}
 		<-d.exited
 	}
+	killRooted(s.root)
 	s.syslog.close()
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"postbag/internal/demo"
+	"postbag/internal/mail"
 )
 
 // rootedServer is one of the servers that run in a root of their own.
@@ -148,6 +149,12 @@ func TestRootedServersLeaveNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = c.Close() })
+			if _, err := c.Do("SELECT INBOX"); err != nil {
+				t.Error(err)
+			}
+			if err := c.Append("INBOX", mail.Flags{}, time.Unix(1e9, 0), []byte("Subject: x\r\n\r\ny\r\n")); err != nil {
+				t.Error(err)
+			}
 			root = server.root
 			for _, d := range server.daemons {
 				pids = append(append(pids, d.cmd.Process.Pid), descendants(d.cmd.Process.Pid)...)
@@ -161,6 +168,15 @@ func TestRootedServersLeaveNothing(t *testing.T) {
 		}
 		if _, err := os.Stat(root); err == nil {
 			t.Errorf("%s is still there", root)
+		}
+		links, err := filepath.Glob("/proc/[0-9]*/root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links { // of servers' helpers, which are no descendants
+			if at, err := os.Readlink(link); err == nil && strings.HasPrefix(at, root) {
+				t.Errorf("%s is %s", link, at)
+			}
 		}
 		for _, pid := range pids {
 			if cmdline, err := os.ReadFile(filepath.Join("/proc", itoa(pid), "cmdline")); err == nil && len(cmdline) > 0 {
