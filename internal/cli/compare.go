@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"postbag/internal/config"
 	"postbag/internal/imapstore"
 	"postbag/internal/mail"
@@ -50,14 +52,15 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 	if err != nil {
 		return nil, err
 	}
-	fold := false
-	if server, ok := stores[1].(*imapstore.Store); ok {
-		fold = server.FoldsNames()
-	}
-	routes, err := mapping.Plan(withOthers(list, there), mapping.Dest{Listed: there, Fold: fold}, o.rules, o.under)
+	routes, err := s.compareRoutes(o, chosen(list, patterns), stores[1], there)
 	if err != nil {
 		return nil, err
 	}
+	others, err := otherRoutes(routes, list, there, o)
+	if err != nil {
+		return nil, err
+	}
+	routes = append(routes, others...)
 	s.showRoutes(&options{}, routes)
 	display := s.display()
 	defer display.Close()
@@ -68,24 +71,52 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 	})
 }
 
-// withOthers adds to what one side lists what only the other has, so that it is
-// looked at as well.
-func withOthers(list, there []mail.MailboxInfo) []mail.MailboxInfo {
-	known := map[string]bool{}
-	roles := map[mail.SpecialUse]bool{}
+// compareRoutes plans which mailbox is to be which, as a migration or a restore does.
+func (s *session) compareRoutes(o *options, list []mail.MailboxInfo, dest mail.Store, there []mail.MailboxInfo) ([]mapping.Route, error) {
+	if server, ok := dest.(*imapstore.Store); ok {
+		return s.planRoutes(o, list, server, there)
+	}
+	return mapping.Plan(list, mapping.Dest{Listed: there}, o.rules, o.under)
+}
+
+func chosen(list []mail.MailboxInfo, patterns *config.Patterns) (out []mail.MailboxInfo) {
 	for _, info := range list {
-		known[info.Name] = true
-		if info.Use != "" {
-			roles[info.Use] = true
+		if patterns.Match(info) {
+			out = append(out, info)
 		}
 	}
-	all := append([]mail.MailboxInfo{}, list...)
+	return out
+}
+
+// otherRoutes are for what only the second side has, so that it is looked at as
+// well: mailboxes that no route leads to and no rule leaves out, below the one that
+// everything is under.
+func otherRoutes(routes []mapping.Route, list, there []mail.MailboxInfo, o *options) ([]mapping.Route, error) {
+	known, reached, roles := map[string]bool{}, map[string]bool{}, map[mail.SpecialUse]bool{}
+	for _, info := range list {
+		known[info.Name], roles[info.Use] = true, info.Use != ""
+	}
+	for _, r := range routes {
+		reached[r.To] = true
+	}
+	var out []mapping.Route
 	for _, info := range there {
-		if !known[info.Name] && !roles[info.Use] && !info.NoSelect {
-			all = append(all, mail.MailboxInfo{Name: info.Name, Messages: -1, Bytes: -1})
+		from, below := info.Name, true
+		if o.under != "" {
+			from, below = strings.CutPrefix(info.Name, o.under+"/")
+		}
+		if !below || known[from] || reached[info.Name] || roles[info.Use] || info.NoSelect {
+			continue
+		}
+		ruled, err := mapping.Plan([]mail.MailboxInfo{{Name: from}}, mapping.Dest{}, o.rules, "")
+		if err != nil {
+			return nil, err
+		}
+		if ruled[0].To != "" {
+			out = append(out, mapping.Route{From: from, To: info.Name, Why: mapping.ByName, Messages: -1, Bytes: -1})
 		}
 	}
-	return all
+	return out, nil
 }
 
 // openEnd opens a place for reading.
