@@ -404,7 +404,7 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 			bytes += row.Size
 		case l.Err != nil:
 			row.Ref[c.to], row.Flags[c.to], row.Status, row.Mark = mail.Ref{}, mail.Flags{}, state.Here, ""
-			c.bad = append(c.bad, quarantined{row, c.to, l.Err})
+			c.leaveOut(quarantined{row, c.to, l.Err})
 			c.r.Progress.Note("%s: %s is left out: %s", c.b.name(), row.Ref[c.from], reason(l.Err))
 		}
 	}
@@ -442,7 +442,7 @@ func (c *copier) quarantine(cp *Copy, side state.Side, err *mail.Error) {
 	row.Ref[c.to], row.Gone[c.to] = mail.Ref{}, 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bad = append(c.bad, quarantined{row, side, err})
+	c.leaveOut(quarantined{row, side, err})
 	c.r.Progress.Done(1, max(msg.Size, 0))
 	c.r.Progress.Note("%s: %s is left out: %s", c.b.name(), msg.Ref, reason(err))
 }

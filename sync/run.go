@@ -55,6 +55,11 @@ type Options struct {
 	Restore bool
 	// Subscriptions merges which mailboxes are subscribed, where both sides can tell.
 	Subscriptions bool
+	// FailRefused ends the run at the first message that the side it is copied to
+	// does not take, with an error of KindRefused that names it. What was copied
+	// stays, and the message is tried again by the next run. Without it such
+	// messages are problems of the report.
+	FailRefused bool
 
 	Guard    Limits
 	Workers  int // mailboxes worked on side by side; 4 when 0

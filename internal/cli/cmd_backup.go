@@ -29,6 +29,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			subscriptionsFlag(),
+			refusedFlag(),
 			&cli.BoolFlag{Name: "refill", Category: catWhat, Usage: "check every file in the Maildir, and copy again what is missing or damaged"},
 		}, guardFlags(), createFlags(), configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {

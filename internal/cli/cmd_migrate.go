@@ -50,6 +50,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
 		Flags: flags(selectFlags(), filterFlags(), mapFlags(), listFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
+			refusedFlag(),
 		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if o.csv != "" {
@@ -88,6 +89,7 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 		sides[i] = e.account
 	}
 	from, to = o.withFlags(sides[0]), o.to.withFlags(sides[1])
+	set(&to.Refused, o.refused)
 	if from.Server.Identity() == to.Server.Identity() {
 		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
 	}
@@ -137,7 +139,7 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 	return sync.Run(s.ctx, sync.Options{
 		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
-		Guard:   sync.Limits{Max: from.MaxDelete, Off: o.force},
+		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail,
 		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
 }

@@ -31,7 +31,7 @@ Maildir and its server in the configuration.`,
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag()}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag()}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
@@ -117,7 +117,8 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	return sync.Run(s.ctx, sync.Options{
 		A: dest, B: store, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
 		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun,
-		Workers: server.Connections(), Progress: display, Now: s.env.Now,
+		FailRefused: a.Refused == config.RefusedFail,
+		Workers:     server.Connections(), Progress: display, Now: s.env.Now,
 	})
 }
 

@@ -38,6 +38,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	b := *a
 	set(&b.Connections, o.connections)
 	set(&b.LimitRate, o.limitRate)
+	set(&b.Refused, o.refused)
 	set(&b.TLSCA, o.tlsCA)
 	set(&b.Auth, o.mechanism)
 	set(&b.Layout, o.layout)

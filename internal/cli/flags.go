@@ -105,6 +105,10 @@ func guardFlags() []cli.Flag {
 	}
 }
 
+func refusedFlag() cli.Flag {
+	return &cli.StringFlag{Name: "refused", Category: catSafety, Usage: "a message that is not taken where it is copied to: `WORD` skip leaves it out, names it and tries it again in later runs (default); fail ends the run there"}
+}
+
 func createFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
@@ -182,6 +186,7 @@ type options struct {
 	refill       bool
 	maxDelete    int
 	force        bool
+	refused      string
 	deep         bool
 	create       bool // the Maildir may be another than the one on record
 	unrecorded   bool // the Maildir is not put on record
@@ -252,6 +257,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("larger", func(s string) (err error) { o.filter.larger, err = config.ParseSize(s); return })
 	text("smaller", func(s string) (err error) { o.filter.smaller, err = config.ParseSize(s); return })
 	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
+	text("refused", func(s string) (err error) { o.refused, err = config.ParseRefused(s); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
 	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })
 	text("to-server", func(s string) (err error) { o.toServer, err = config.ParseOperations(strings.Split(s, ",")); return })

@@ -52,6 +52,7 @@ since = "2024-01-31"
 larger = "1K"
 smaller = "10M"
 limit_rate = "500K"
+refused = "fail"
 
 [accounts.home]
 server = "imap://me@localhost"
@@ -92,7 +93,7 @@ func TestLoad(t *testing.T) {
 		Mirror:      true,
 		KeepDeleted: Age{Days: 14, Set: true},
 		MaxDelete:   500,
-		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10,
+		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10, Refused: "fail",
 	}
 	got := c.Accounts["work"]
 	want.Since = Date{day: time.Date(2024, 1, 31, 0, 0, 0, 0, time.UTC), set: true}
@@ -141,6 +142,7 @@ func TestLoadErrors(t *testing.T) {
 		{"odd date", account + "since = 'yesterday'", `PATH: accounts.a.since: "yesterday" is no date`, `such as "2024-01-31", or "90d" for 90 days ago`},
 		{"odd size", account + "larger = '10X'", `PATH: accounts.a.larger: "10X" is no size`, `such as "500K" or "10M"`},
 		{"odd rate", account + "limit_rate = '10'", `PATH: accounts.a.limit_rate: "10" is less than 1K a second`, `octets per second, such as "500K"`},
+		{"odd choice", account + "refused = 'stop'", `PATH: accounts.a.refused: "stop" is no choice`, "one of skip, fail"},
 		{"odd age", account + "keep_deleted = '30'", `PATH: accounts.a.keep_deleted: "30" is no age`, `such as "30d", "2w", "1y", "0" or "forever"`},
 		{"odd bound", account + "max_delete = -1", `PATH: accounts.a.max_delete: "-1" is no number of messages`, "the most messages that a run may delete, such as 500"},
 		{"many connections", account + "connections = 99", "PATH: accounts.a.connections: 99 is not between 1 and 32", ""},

@@ -49,6 +49,7 @@ type (
 		Larger         string    `toml:"larger"`
 		Smaller        string    `toml:"smaller"`
 		LimitRate      string    `toml:"limit_rate"`
+		Refused        string    `toml:"refused"`
 	}
 	password struct {
 		Command any         `toml:"command"` // command line or argv

@@ -94,3 +94,17 @@ func ParsePolicy(name string) (string, error) {
 	}
 	return "", usage("", hint, "unknown policy %q", name)
 }
+
+// RefusedFail ends a run at the first message that is refused; the other choice
+// leaves such messages out.
+const RefusedFail = "fail"
+
+var refusals = []string{"skip", RefusedFail}
+
+// ParseRefused checks what is to be done about messages that are refused.
+func ParseRefused(word string) (string, error) {
+	if slices.Contains(refusals, word) {
+		return word, nil
+	}
+	return "", usage("", "one of "+strings.Join(refusals, ", "), "%q is no choice", word)
+}

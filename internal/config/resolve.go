@@ -58,6 +58,7 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 	set("before", a.Before, func() (err error) { out.Before, err = ParseDate(a.Before); return })
 	set("larger", a.Larger, func() (err error) { out.Larger, err = ParseSize(a.Larger); return })
 	set("smaller", a.Smaller, func() (err error) { out.Smaller, err = ParseSize(a.Smaller); return })
+	set("refused", a.Refused, func() (err error) { out.Refused, err = ParseRefused(a.Refused); return })
 	set("limit_rate", a.LimitRate, func() (err error) { out.LimitRate, err = ParseRate(a.LimitRate); return })
 	if first != nil {
 		return nil, first

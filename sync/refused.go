@@ -1,0 +1,24 @@
+package sync
+
+import (
+	"postbag/internal/mail"
+)
+
+// hintRefused is for a run that ends at a message.
+const hintRefused = "what was copied stays: see to this message and run it again, or have it left out with --refused skip"
+
+// leaveOut notes a message that is not copied. One that the side written to does
+// not take ends the run, where the options say so. The caller holds the lock.
+func (c *copier) leaveOut(q quarantined) {
+	c.bad = append(c.bad, q)
+	if !c.r.FailRefused || q.side != c.to || c.err != nil {
+		return
+	}
+	row := q.row
+	c.r.rep.problem(Problem{Mailbox: c.b.name(), Side: c.from, Ref: row.Ref[c.from], Date: row.Date, Size: row.Size,
+		Kind: q.err.Kind, Reason: reason(q.err), Hint: q.err.Hint})
+	// KindRefused whatever the reason: to come back later, as a full mailbox asks
+	// for, does not help with one message that is too large.
+	c.err = &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindRefused, Op: "copy", Mailbox: c.b.name(), Ref: row.Ref[c.from],
+		Err: q.err.Err, Hint: hintRefused}
+}
