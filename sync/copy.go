@@ -192,7 +192,7 @@ func (c *copier) receive(ctx context.Context, f mail.Fetched) error {
 	if err != nil {
 		return err
 	}
-	if l := c.r.Batch; fl.n >= l.Messages || fl.bytes >= l.Bytes || time.Since(fl.started) >= l.Age {
+	if l := c.r.Batch; fl.n >= l.messages(c.to) || fl.bytes >= l.Bytes || time.Since(fl.started) >= l.Age {
 		c.seal()
 	}
 	return nil

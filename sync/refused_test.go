@@ -75,3 +75,21 @@ func TestFailRefusedIsAboutTheDestination(t *testing.T) {
 		t.Errorf("error %v, outcome %s, %d messages; want all but the one", err, rep.Outcome, len(w.store[1].Messages("INBOX")))
 	}
 }
+
+// A batch holds no more messages than its side takes: with one a batch, nothing
+// that comes after a refused message is there.
+func TestBatchesOfASide(t *testing.T) {
+	t.Parallel()
+	for side, want := range []int{5, 4} {
+		w := refusing(mail.KindRefused)
+		if _, err := w.run(sync.Backup(), func(o *sync.Options) {
+			failRefused(o)
+			o.Batch.To[side] = 1
+		}); err == nil {
+			t.Fatal("the refusal did not end the run")
+		}
+		if got := len(w.store[1].Messages("INBOX")); got != want {
+			t.Errorf("batches of one to side %v: %d messages were copied, want %d", state.Side(side), got, want)
+		}
+	}
+}

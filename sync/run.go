@@ -76,6 +76,15 @@ type BatchLimits struct {
 	Messages int           // 500
 	Bytes    int64         // 64 MiB
 	Age      time.Duration // 2 s
+	To       [2]int        // messages on their way to a side, where that is fewer
+}
+
+// messages is how many may be in a batch to a side.
+func (l BatchLimits) messages(to state.Side) int {
+	if n := l.To[to]; n > 0 {
+		return min(n, l.Messages)
+	}
+	return l.Messages
 }
 
 const (

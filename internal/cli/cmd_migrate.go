@@ -90,6 +90,7 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 	}
 	from, to = o.withFlags(sides[0]), o.to.withFlags(sides[1])
 	set(&to.Refused, o.refused)
+	set(&to.LimitMessages, o.pace)
 	if from.Server.Identity() == to.Server.Identity() {
 		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
 	}
@@ -140,6 +141,7 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
 		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail,
+		Batch:   paced(to, state.B),
 		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
 }

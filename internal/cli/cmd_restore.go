@@ -117,8 +117,8 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	return sync.Run(s.ctx, sync.Options{
 		A: dest, B: store, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
 		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun,
-		FailRefused: a.Refused == config.RefusedFail,
-		Workers:     server.Connections(), Progress: display, Now: s.env.Now,
+		FailRefused: a.Refused == config.RefusedFail, Batch: paced(a, state.A),
+		Workers: server.Connections(), Progress: display, Now: s.env.Now,
 	})
 }
 

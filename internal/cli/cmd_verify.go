@@ -37,7 +37,7 @@ the server deleted and a backup keeps are not counted.`,
   postbag verify old new --deep`,
 		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
-		}, mapFlags(), configFlags(), serverFlags(), secondFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		}, mapFlags(), configFlags(), withoutPace(serverFlags()), secondFlags(), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			eps := s.endpoints(o)
 			if len(args) == 2 {

@@ -38,6 +38,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	b := *a
 	set(&b.Connections, o.connections)
 	set(&b.LimitRate, o.limitRate)
+	set(&b.LimitMessages, o.pace)
 	set(&b.Refused, o.refused)
 	set(&b.TLSCA, o.tlsCA)
 	set(&b.Auth, o.mechanism)
@@ -96,7 +97,7 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 	}
 	store, err := imapstore.Open(s.ctx, imapstore.Config{
 		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(), Trash: a.Trash,
-		Log: s.out.note,
+		MessagesPerSecond: a.LimitMessages, Log: s.out.note,
 	})
 	if err != nil {
 		return nil, serverError(a, err)

@@ -123,6 +123,7 @@ func serverFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "connections", Category: catServer, Usage: "use at most `N` connections (default 4, fewer where the provider wants it)"},
 		&cli.StringFlag{Name: "limit-rate", Category: catServer, Usage: "move at most `RATE` octets a second, such as 500K, over all connections"},
+		&cli.StringFlag{Name: "limit-messages", Category: catServer, Usage: "send at most `N` messages a second to a server, such as 4 or 0.33, over all connections"},
 		&cli.StringFlag{Name: "tls-ca", Category: catServer, Usage: "trust the certificates in `FILE` (PEM) and no others"},
 		&cli.StringSliceFlag{Name: "tls-pin", Category: catServer, Usage: "accept only a server whose public key has this `SHA256`, whoever signed it; may be repeated"},
 		&cli.BoolFlag{Name: "allow-plaintext", Category: catServer, Usage: "do without TLS (imap:// only): password and mail can be read on the way"},
@@ -137,7 +138,12 @@ func serverFlags() []cli.Flag {
 
 // withoutRate leaves out what matters only where much is moved.
 func withoutRate(list []cli.Flag) []cli.Flag {
-	return slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-rate" })
+	return withoutPace(slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-rate" }))
+}
+
+// withoutPace leaves out what matters only where messages are sent to a server.
+func withoutPace(list []cli.Flag) []cli.Flag {
+	return slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-messages" })
 }
 
 func maildirFlags() []cli.Flag {
@@ -167,6 +173,7 @@ type options struct {
 	filter       dates
 	connections  int
 	limitRate    int64
+	pace         float64
 	tlsCA        string
 	tlsPins      [][]byte
 	plaintext    bool
@@ -257,6 +264,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("larger", func(s string) (err error) { o.filter.larger, err = config.ParseSize(s); return })
 	text("smaller", func(s string) (err error) { o.filter.smaller, err = config.ParseSize(s); return })
 	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
+	text("limit-messages", func(s string) (err error) { o.pace, err = config.ParsePace(s); return })
 	text("refused", func(s string) (err error) { o.refused, err = config.ParseRefused(s); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
 	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })

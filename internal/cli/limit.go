@@ -6,6 +6,10 @@ import (
 	gosync "sync"
 	"syscall"
 	"time"
+
+	"postbag/internal/config"
+	"postbag/state"
+	"postbag/sync"
 )
 
 // rate is a budget of octets per second that several connections share. Both
@@ -96,4 +100,13 @@ func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
 		return sc.SyscallConn()
 	}
 	return nil, syscall.EINVAL
+}
+
+// paced bounds the batches that go to an account to what it takes in two seconds
+// at its pace: what was fetched when a run is interrupted is sent before it ends.
+func paced(a *config.Account, side state.Side) (l sync.BatchLimits) {
+	if a.LimitMessages > 0 {
+		l.To[side] = int(min(max(2*a.LimitMessages, 1), 1e6))
+	}
+	return l
 }

@@ -58,10 +58,11 @@ type Account struct {
 	KeepDeleted    Age
 	MaxDelete      int
 	Since, Before  Date
-	Larger         int64  // octets
-	Smaller        int64  // octets
-	LimitRate      int64  // octets per second
-	Refused        string // what to do about a message that is refused, as ParseRefused answers
+	Larger         int64   // octets
+	Smaller        int64   // octets
+	LimitRate      int64   // octets per second
+	LimitMessages  float64 // messages per second
+	Refused        string  // what to do about a message that is refused, as ParseRefused answers
 }
 
 // Environment is what reading a configuration needs of the world.

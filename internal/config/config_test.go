@@ -52,16 +52,19 @@ since = "2024-01-31"
 larger = "1K"
 smaller = "10M"
 limit_rate = "500K"
+limit_messages = 0.5
 refused = "fail"
 
 [accounts.home]
 server = "imap://me@localhost"
 allow_plaintext = true
+limit_messages = 4
 max_delete = 7
 password.prompt = true
 
 [accounts.far]
 server = "imap://mail.example.org"
+limit_messages = "1.5"
 tunnel = "ssh mail.example.org '/usr/lib/dovecot/imap -x'"
 `
 
@@ -93,7 +96,7 @@ func TestLoad(t *testing.T) {
 		Mirror:      true,
 		KeepDeleted: Age{Days: 14, Set: true},
 		MaxDelete:   500,
-		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10, Refused: "fail",
+		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10, LimitMessages: 0.5, Refused: "fail",
 	}
 	got := c.Accounts["work"]
 	want.Since = Date{day: time.Date(2024, 1, 31, 0, 0, 0, 0, time.UTC), set: true}
@@ -101,11 +104,14 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	home := c.Accounts["home"]
-	if !home.AllowPlaintext || !home.Password.IsZero() || home.MaxDelete != 7 {
+	if !home.AllowPlaintext || !home.Password.IsZero() || home.MaxDelete != 7 || home.LimitMessages != 4 {
 		t.Errorf("home: got %+v", home)
 	}
 	if got, want := c.Accounts["far"].Tunnel, []string{"ssh", "mail.example.org", "/usr/lib/dovecot/imap -x"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("tunnel: got %q, want %q", got, want)
+	}
+	if got := c.Accounts["far"].LimitMessages; got != 1.5 {
+		t.Errorf("limit_messages as a text: got %v", got)
 	}
 	if _, err := c.Account("wrok"); errText(err) != "account wrok: is not configured" || mail.AsError(err).Hint != `did you mean "work"?` {
 		t.Errorf("got %v, hint %q", err, mail.AsError(err).Hint)
@@ -143,6 +149,10 @@ func TestLoadErrors(t *testing.T) {
 		{"odd size", account + "larger = '10X'", `PATH: accounts.a.larger: "10X" is no size`, `such as "500K" or "10M"`},
 		{"odd rate", account + "limit_rate = '10'", `PATH: accounts.a.limit_rate: "10" is less than 1K a second`, `octets per second, such as "500K"`},
 		{"odd choice", account + "refused = 'stop'", `PATH: accounts.a.refused: "stop" is no choice`, "one of skip, fail"},
+		{"odd pace", account + "limit_messages = 'fast'", `PATH: accounts.a.limit_messages: "fast" is no number of messages per second`, "messages per second, such as 4, or 0.33 for one in three seconds"},
+		{"pace 0", account + "limit_messages = 0", `PATH: accounts.a.limit_messages: "0" is not between 0.01 and 1000000 messages per second`, "messages per second, such as 4, or 0.33 for one in three seconds"},
+		{"pace NaN", account + "limit_messages = nan", `PATH: accounts.a.limit_messages: "NaN" is no number of messages per second`, "messages per second, such as 4, or 0.33 for one in three seconds"},
+		{"pace of a truth value", account + "limit_messages = true", `PATH: accounts.a.limit_messages: a number is wanted`, ""},
 		{"odd age", account + "keep_deleted = '30'", `PATH: accounts.a.keep_deleted: "30" is no age`, `such as "30d", "2w", "1y", "0" or "forever"`},
 		{"odd bound", account + "max_delete = -1", `PATH: accounts.a.max_delete: "-1" is no number of messages`, "the most messages that a run may delete, such as 500"},
 		{"many connections", account + "connections = 99", "PATH: accounts.a.connections: 99 is not between 1 and 32", ""},

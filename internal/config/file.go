@@ -49,6 +49,7 @@ type (
 		Larger         string    `toml:"larger"`
 		Smaller        string    `toml:"smaller"`
 		LimitRate      string    `toml:"limit_rate"`
+		LimitMessages  any       `toml:"limit_messages"` // number or text
 		Refused        string    `toml:"refused"`
 	}
 	password struct {

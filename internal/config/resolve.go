@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -87,6 +88,9 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 	}
 	if _, err := ParsePatterns(a.Mailboxes); err != nil {
 		return atKey("mailboxes", err)
+	}
+	if out.LimitMessages, err = pace(a.LimitMessages); err != nil {
+		return atKey("limit_messages", err)
 	}
 	if out.ToServer, err = operations(a.ToServer); err != nil {
 		return atKey("to_server", err)
@@ -182,6 +186,19 @@ func textOrList(v any) ([]string, error) {
 		return list, nil
 	}
 	return nil, usage("", "", "a text or a list of texts is wanted")
+}
+
+// pace is given as a number or a text; 0 when the key is absent.
+func pace(v any) (float64, error) {
+	switch v := v.(type) {
+	case nil:
+		return 0, nil
+	case string:
+		return ParsePace(v)
+	case int64, float64:
+		return ParsePace(fmt.Sprint(v))
+	}
+	return 0, usage("", "", "a number is wanted")
 }
 
 // operations are given as one word or a list of words; nil when the key is absent.

@@ -52,6 +52,21 @@ func ParseRate(s string) (int64, error) {
 	return n, nil
 }
 
+// ParsePace reads messages per second: "4", or "0.33" for one in three seconds.
+// Fewer than one in a hundred seconds are refused: servers end connections that are
+// silent for long.
+func ParsePace(s string) (float64, error) {
+	const hint = "messages per second, such as 4, or 0.33 for one in three seconds"
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || strings.ContainsAny(s, "xX_") || math.IsNaN(n) {
+		return 0, usage("pace", hint, "%q is no number of messages per second", s)
+	}
+	if n < 0.01 || n > 1e6 {
+		return 0, usage("pace", hint, "%q is not between 0.01 and 1000000 messages per second", s)
+	}
+	return n, nil
+}
+
 // Date is a day, or a number of days back from the day on which it is asked.
 // The zero Date is not set.
 type Date struct {

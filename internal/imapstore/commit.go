@@ -157,8 +157,8 @@ func (c *commit) next(several bool) []sending {
 	all := c.queue[0]
 	n := 1
 	if several && !c.careful && all[0].body.size > 0 {
-		octets := all[0].body.size
-		for n < len(all) && n < groupMessages {
+		octets, most := all[0].body.size, c.box.store.pace.most(groupMessages)
+		for n < len(all) && n < most {
 			// An empty message cancels the command (RFC 3502, 6.3.11).
 			size := all[n].body.size
 			if octets += size; octets > groupOctets || size == 0 {

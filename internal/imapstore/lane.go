@@ -47,11 +47,19 @@ func newLane(c *commit, sess *session) *lane {
 func (l *lane) run(ctx context.Context) {
 	defer l.box.store.pool.give(l.sess)
 	for {
+		if len(l.sent) > 0 && !l.box.store.pace.due() {
+			l.reap() // what the server says to these comes first
+			continue
+		}
 		var g []sending
 		if l.hasRoom() {
 			g = l.next(l.several)
 		}
 		if len(g) > 0 {
+			if err := l.box.store.pace.take(ctx, len(g)); err != nil {
+				l.stop(err)
+				continue
+			}
 			l.send(ctx, g)
 			continue
 		}

@@ -28,6 +28,9 @@ type Config struct {
 	// Connections is the most connections to have at a time; 0 for
 	// DefaultConnections. Quirks and the server may make it fewer.
 	Connections int
+	// MessagesPerSecond is the most messages to send to the account in a second, by
+	// all connections; 0 for no bound.
+	MessagesPerSecond float64
 	// Account is what Store.Account answers.
 	Account string
 	// Trash is where Remove puts messages: the name of a mailbox, or a role like
@@ -49,6 +52,7 @@ type Config struct {
 type Store struct {
 	cfg  Config
 	pool *pool
+	pace *pace
 	now  func() time.Time
 	// wait sleeps; tests make it short.
 	wait func(ctx context.Context, d time.Duration) error
@@ -84,6 +88,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, now: time.Now, wait: sleep, names: make(map[string]place)}
 	s.pool = newPool(cfg, func() time.Time { return s.now() })
+	s.pace = newPace(cfg.MessagesPerSecond, func() time.Time { return s.now() },
+		func(ctx context.Context, d time.Duration) error { return s.wait(ctx, d) })
 	sess, err := s.pool.take(ctx, "", false)
 	if err != nil {
 		s.pool.close()
