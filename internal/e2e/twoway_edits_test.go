@@ -37,8 +37,8 @@ type history struct {
 	names   bool
 	deletes bool                   // the syncs delete mailboxes
 	takes   func(wire []byte) bool // whether the server keeps a message as it is
-	// forgets: a mailbox that is renamed on the server has another UIDVALIDITY then,
-	// and is one that was removed beside one that is new.
+	// forgets: the server gives a mailbox that is renamed another UIDVALIDITY. One
+	// that another client renames is one that was removed beside one that is new.
 	forgets bool
 }
 

@@ -116,7 +116,7 @@ func (h *history) expected(base imaptest.Dump) *expect {
 			unnamed[sha256.Sum256(wire)] = true
 		}
 	}
-	return &expect{placesOf(base), placesOf(server), placesOf(local), h.odd, unnamed, nil}
+	return &expect{placesOf(base), placesOf(server), placesOf(local), h.odd, unnamed, nil, h.forgets}
 }
 
 // checkTrash fails the test when a message that only the server removed does not
