@@ -20,6 +20,7 @@ import (
 type scene struct {
 	b       *testing.B
 	dovecot *imaptest.Dovecot
+	second  *imaptest.Dovecot // that mail is moved to
 	user    string
 	addr    string // where the programs connect
 	postbag string // the program
