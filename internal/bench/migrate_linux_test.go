@@ -21,7 +21,7 @@ func BenchmarkMigrate40ms(b *testing.B) { migrate(b, 40*time.Millisecond) }
 // BenchmarkMigrateNothing40ms is the run after it, when nothing has changed.
 func BenchmarkMigrateNothing40ms(b *testing.B) {
 	s, to := twoServers(b, 40*time.Millisecond)
-	run := func() command { return s.migrateTo(to, "dest", s.dir) }
+	run := func() command { return s.migrateTo(to, "dest", filepath.Join(s.dir, "state")) }
 	run().must(b)
 	contest(b, nil, contender{name: "postbag", run: run, check: func(r result) { s.changed(r, 0, 0) }})
 }
