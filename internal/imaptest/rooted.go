@@ -59,6 +59,7 @@ func newRooted(tb TB, what string) *rooted {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil { // as /proc shows it
 		tb.Fatalf("%s: %v", what, err)
 	}
+	sweep(dir)
 	s := &rooted{tb: tb, what: what}
 	if s.root, err = os.MkdirTemp(dir, what+"-run-"); err != nil {
 		tb.Fatalf("%s: %v", what, err)
@@ -73,6 +74,20 @@ func newRooted(tb TB, what string) *rooted {
 		tb.Fatalf("%s: %v", what, err)
 	}
 	return s
+}
+
+// sweep removes the instances of tests that were killed: no test takes a day.
+func sweep(dir string) {
+	left, err := filepath.Glob(filepath.Join(dir, "*-run-*"))
+	if err != nil {
+		return
+	}
+	for _, path := range left {
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			killRooted(path)
+			_ = os.RemoveAll(path) // another test may be at it
+		}
+	}
 }
 
 // layOut links the programs, and makes what every root needs.

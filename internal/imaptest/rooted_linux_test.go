@@ -185,3 +185,26 @@ func TestRootedServersLeaveNothing(t *testing.T) {
 		}
 	})
 }
+
+// What a test left that was killed goes, and what is in use stays.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{"courier-run-1": 25 * time.Hour, "cyrus-run-2": time.Hour, "cyrus": 50 * time.Hour} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "usr"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(dir, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(dir)
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{filepath.Join(dir, "cyrus"), filepath.Join(dir, "cyrus-run-2")}; !slices.Equal(left, want) {
+		t.Errorf("got %q left, want %q", left, want)
+	}
+}
