@@ -51,6 +51,8 @@ type copier struct {
 	pairs   map[*state.Row]bool // Maybe rows that are taken
 	joined  []*state.Row        // pairs found by digest, likewise
 	deleted []int64             // rows that went into a pair, likewise
+	unheld  mail.Flags          // of messages that landed: what the side did not take
+	lacking mail.Ref            // the first of them
 }
 
 // flight is a batch on its way.
@@ -121,6 +123,9 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 
 // finish writes down what is left, and decides how the copy ended.
 func (c *copier) finish(ctx context.Context, fetchErr error) error {
+	if !c.unheld.IsZero() {
+		c.r.rep.problem(notHeld(c.b, c.to, c.lacking, c.unheld))
+	}
 	tx := c.harvest()
 	err := errors.Join(c.err, commit(ctx, c.r.Journal, tx, false))
 	if err == nil {
@@ -402,6 +407,7 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 			c.here = append(c.here, row)
 			n++
 			bytes += row.Size
+			c.noteUnheld(row, l)
 		case l.Err != nil:
 			row.Ref[c.to], row.Flags[c.to], row.Status, row.Mark = mail.Ref{}, mail.Flags{}, state.Here, ""
 			c.leaveOut(quarantined{row, c.to, l.Err})
@@ -411,6 +417,18 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 	c.r.rep.count(c.b.name(), c.to, Counts{New: n, Bytes: bytes})
 	c.r.Progress.Done(n, bytes)
 	return err
+}
+
+// noteUnheld records of a message that landed what the side does not hold, so that
+// nobody seems to have taken it away there.
+func (c *copier) noteUnheld(row *state.Row, l mail.Landed) {
+	row.Flags[c.to] = row.Flags[c.to].Minus(l.Unheld)
+	if lacks := row.Flags[c.from].Minus(row.Flags[c.to]); !lacks.IsZero() {
+		c.unheld = c.unheld.Union(lacks)
+		if c.lacking.IsZero() {
+			c.lacking = l.Ref
+		}
+	}
 }
 
 // harvest takes what is to be written down: landed rows, quarantined messages,

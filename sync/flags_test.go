@@ -159,6 +159,28 @@ func TestFlagNotHeldIsReportedOnce(t *testing.T) {
 	}
 }
 
+// So it is with a message that is copied: it goes, and what goes nowhere is told
+// with the first message, once.
+func TestFlagNotHeldOfANewMessageIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	w := paired(t, "", nil)
+	w.store[1].Holds = holds[1].holds
+	for _, letters := range []string{"S", "FPw", "Sw"} {
+		w.store[0].Put("X", lettersToFlags(t, letters), day, edited+letters)
+	}
+	rep := w.mustRun(t, sync.Migrate(), nil)
+	want := "this side cannot hold: $Forwarded work"
+	if len(rep.Problems) != 1 || rep.Problems[0].Reason != want || !rep.Problems[0].Warning {
+		t.Errorf("problems %+v, want the warning %q", rep.Problems, want)
+	}
+	if got, want := len(w.store[1].Messages("X")), len(w.store[0].Messages("X")); got != want || want < 3 {
+		t.Errorf("the other side has %d messages, want %d", got, want)
+	}
+	if rep := w.mustRun(t, sync.Migrate(), nil); len(rep.Problems) != 0 {
+		t.Errorf("the next run says it again: %+v", rep.Problems)
+	}
+}
+
 // What a limited side can still say is heard: a flag set there, a flag taken away
 // there, and a message moved there, keep on the other side what it cannot hold.
 func TestChangesOnALimitedSide(t *testing.T) {

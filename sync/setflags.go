@@ -60,8 +60,7 @@ func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []Se
 		unheld = unheld.Union(add.Minus(changes[i].Delta.Add))
 	}
 	if !unheld.IsZero() {
-		r.rep.problem(Problem{Mailbox: b.name(), Side: s, Ref: changes[0].Ref, Size: -1, Warning: true,
-			Reason: "this side cannot hold: " + unheld.String(), Hint: "the flags stay on the other side"})
+		r.rep.problem(notHeld(b, s, changes[0].Ref, unheld))
 	}
 	states, err := w.SetFlags(ctx, changes)
 	if err == nil {
@@ -80,6 +79,13 @@ func (r *run) setFlagsOn(ctx context.Context, b *box, s state.Side, actions []Se
 	}
 	r.rep.count(b.name(), s, Counts{Flags: count})
 	return err
+}
+
+// notHeld tells, when it happens, which flags went nowhere; ref is one of the
+// messages.
+func notHeld(b *box, s state.Side, ref mail.Ref, unheld mail.Flags) Problem {
+	return Problem{Mailbox: b.name(), Side: s, Ref: ref, Size: -1, Warning: true,
+		Reason: "this side cannot hold: " + unheld.String(), Hint: "the flags stay on the other side"}
 }
 
 // insist notes which flags a side took, and sets once more those that none of its

@@ -43,17 +43,25 @@ func appendDate(t time.Time) string {
 	return t.Format(`"02-Jan-2006 15:04:05 -0700"`)
 }
 
-// storeLater stores the flags that did not go with APPEND.
+// storeLater stores the flags that did not go with APPEND, and answers which of
+// them the server did not take.
 func (c *commit) storeLater(ctx context.Context) error {
 	var changes []mail.FlagChange
-	for _, s := range c.todo {
+	waiting := make(map[mail.Ref]*sending)
+	for i, s := range c.todo {
 		if !s.later.IsZero() && !s.answer.Ref.IsZero() {
 			changes = append(changes, mail.FlagChange{Ref: s.answer.Ref, Delta: mail.FlagDelta{Add: s.later}})
+			waiting[s.answer.Ref] = &c.todo[i]
 		}
 	}
 	if len(changes) == 0 {
 		return nil
 	}
-	_, err := c.box.SetFlags(ctx, changes)
+	states, err := c.box.SetFlags(ctx, changes)
+	for _, f := range states {
+		if s := waiting[f.Ref]; s != nil {
+			s.answer.Unheld = s.later.Minus(f.Flags)
+		}
+	}
 	return err
 }

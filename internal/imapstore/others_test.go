@@ -68,4 +68,7 @@ func testKeywords(t *testing.T, d server) {
 	if want := mail.ParseFlags(`\Flagged`, "Plain", "x!#&'+,/:;<=>?@^`|"); !got.Intersect(want).Equal(want) {
 		t.Errorf("got [%s], want at least [%s]", got, want)
 	}
+	if lost := flags.Minus(got); !landed[0].Unheld.Equal(lost) {
+		t.Errorf("the answer is that [%s] is not held, and it is [%s]", landed[0].Unheld, lost)
+	}
 }

@@ -215,6 +215,9 @@ type Pending struct {
 type Landed struct {
 	Ref Ref    // zero: it is not in the mailbox
 	Err *Error // why it was refused; nil with a zero Ref means "lost with the crash: send it again"
+	// Unheld are flags of a message that arrived which the store turned out not to
+	// take, beyond those that Storable leaves out.
+	Unheld Flags
 }
 
 // Flusher is implemented by a Batch whose Prepare makes a whole filesystem
