@@ -166,6 +166,7 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 	if err := commit(ctx, r.Journal, &tx, false); err != nil {
 		return err
 	}
+	b.taken(tx.Rows, tx.Delete)
 	for _, row := range p.Waiting {
 		b.problems[row.ID] = true
 	}

@@ -68,6 +68,28 @@ func (b *box) forget(id int64) {
 	delete(b.waiting, id)
 }
 
+// taken takes rows that are on both sides by now, and those that are deleted, out of
+// the ones that are to be copied: the next try of a pass that failed must not copy
+// them once more. Rows in the list are as they were when they were lined up.
+func (b *box) taken(rows []*state.Row, deleted []int64) {
+	if len(b.retry) == 0 {
+		return
+	}
+	gone := make(map[int64]bool, len(rows)+len(deleted))
+	for _, row := range rows {
+		if row.Alive(state.A) && row.Alive(state.B) && row.Status == state.Here {
+			gone[row.ID] = true
+		}
+	}
+	for _, id := range deleted {
+		gone[id] = true
+	}
+	b.retry = slices.DeleteFunc(b.retry, func(row *state.Row) bool { return gone[row.ID] })
+	for id := range gone {
+		delete(b.lined, id)
+	}
+}
+
 // unline empties that list.
 func (b *box) unline() {
 	b.retry = nil

@@ -53,6 +53,8 @@ type copier struct {
 	deleted []int64             // rows that went into a pair, likewise
 	unheld  mail.Flags          // of messages that landed: what the side did not take
 	lacking mail.Ref            // the first of them
+	over    []*state.Row        // all that landed or were paired
+	dropped []int64             // all that went into a pair
 }
 
 // flight is a batch on its way.
@@ -127,6 +129,7 @@ func (c *copier) finish(ctx context.Context, fetchErr error) error {
 		c.r.rep.problem(notHeld(c.b, c.to, c.lacking, c.unheld))
 	}
 	tx := c.harvest()
+	c.b.taken(c.over, c.dropped)
 	err := errors.Join(c.err, commit(ctx, c.r.Journal, tx, false))
 	if err == nil {
 		err = fetchErr
@@ -438,6 +441,7 @@ func (c *copier) harvest() *state.Tx {
 	defer c.mu.Unlock()
 	tx := &state.Tx{Rows: c.here, Delete: c.deleted}
 	tx.Rows = append(tx.Rows, c.joined...)
+	c.over, c.dropped = append(c.over, tx.Rows...), append(c.dropped, tx.Delete...)
 	for _, row := range tx.Rows {
 		if c.b.problems[row.ID] {
 			tx.Solved = append(tx.Solved, row.ID)

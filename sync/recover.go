@@ -76,6 +76,7 @@ func (r *run) recoverBox(ctx context.Context, rows []*state.Row) error {
 		tx.Rows = append(tx.Rows, row)
 	}
 	b.look[to] = true
+	b.taken(tx.Rows, nil)
 	return commit(ctx, r.Journal, &tx, false)
 }
 
