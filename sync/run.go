@@ -198,7 +198,7 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	if !r.DryRun {
-		if err := r.recover(ctx); err != nil {
+		if err := r.recoverAgain(ctx); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,11 @@ func (r *run) passes(ctx context.Context) error {
 			return nil
 		}
 		done := r.rep.progress()
-		if err := r.pass(ctx, todo); err != nil {
+		err := r.pass(ctx, todo)
+		if r.rep.progress() != done {
+			failures = 0
+		}
+		if err != nil && !r.paused(ctx, todo, err, failures) {
 			return err
 		}
 		wait, retry := r.judge(todo, failures)
@@ -235,14 +239,14 @@ func (r *run) passes(ctx context.Context) error {
 		}
 		if retry {
 			if failures++; r.rep.progress() != done {
-				failures, pass = 1, 0
+				pass = 0
 			}
 			r.noteRetry(todo, wait)
 			if err := r.Sleep(ctx, wait); err != nil {
 				return err
 			}
 			// What a failed landing left on its way is not known to any delta.
-			if err := r.recover(ctx); err != nil {
+			if err := r.recoverAgain(ctx); err != nil {
 				return err
 			}
 		}
@@ -272,7 +276,8 @@ func (r *run) judge(boxes []*box, failures int) (wait time.Duration, retry bool)
 			continue
 		}
 		b.look, retry = [2]bool{true, true}, true
-		wait = max(wait, e.RetryAfter, min(time.Second<<failures, longestWait))
+		pause, _ := pauseAfter(e, failures)
+		wait = max(wait, pause, e.RetryAfter, min(time.Second<<failures, longestWait))
 	}
 	return wait, retry
 }

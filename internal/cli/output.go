@@ -120,6 +120,9 @@ func (o *output) hint(hint string) {
 func (o *output) fail(account string, err error) int {
 	e := mail.AsError(err)
 	code, kind, reason, hint := exitCode(err), kindName(e.Kind), err.Error(), e.Hint
+	if e.Kind == mail.KindThrottled && e.RetryAfter > 0 {
+		hint = fmt.Sprintf("the server asks for a pause: run it again after %s and it goes on", comeBack(o.env.Now(), e.RetryAfter))
+	}
 	if code == exitInterrupted || o.ctx.Err() != nil {
 		code, kind, reason, hint = exitInterrupted, "interrupted", "interrupted", "run it again and it goes on"
 	}
@@ -131,6 +134,16 @@ func (o *output) fail(account string, err error) int {
 	o.hint(hint)
 	o.event(errorEvent{"error", account, kind, code, valid(reason), valid(hint)})
 	return code
+}
+
+// comeBack is when a pause that begins now is over: a time of day, with the date
+// where it is not today's.
+func comeBack(now time.Time, pause time.Duration) string {
+	at := now.Add(pause + time.Minute - 1).Truncate(time.Minute)
+	if at.Format(time.DateOnly) != now.Format(time.DateOnly) {
+		return at.Format("2006-01-02 15:04")
+	}
+	return at.Format("15:04")
 }
 
 // end writes the summary and answers with the exit code that holds in the end.
