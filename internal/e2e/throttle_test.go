@@ -103,4 +103,3 @@ func TestMigrateIsToldToComeBack(t *testing.T) {
 		})
 	}
 }
-
