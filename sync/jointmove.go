@@ -64,6 +64,10 @@ func (r *run) followA(ctx context.Context, boxes []*box, lost []Lost) error {
 	}
 	for _, m := range FindJointMoves(lost, found, true) {
 		from, to := findBox(boxes, m.Found[1].Mailbox), findBox(boxes, m.Found[0].Mailbox)
+		own := to.rec.ID == m.Row.Mailbox && m.Found[1].Msg.Ref == m.Row.Ref[state.B]
+		if !own && claimed(refSet(to.delta[state.B].Gone), m.Found[1].Msg.Ref) {
+			continue
+		}
 		r.rep.problem(Problem{Mailbox: to.name(), Ref: m.Found[0].Msg.Ref, Date: m.Row.Date, Size: m.Row.Size, Warning: true,
 			Reason: "moved to different mailboxes on both sides: this one wins over " + from.name()})
 		if r.DryRun {

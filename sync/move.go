@@ -150,6 +150,11 @@ func unclear(err error) bool {
 // moved them yet. What did not move stays in the deltas, as deleted and new.
 func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves []Moved) error {
 	o := s.Other()
+	taken := refSet(to.delta[o].Gone)
+	moves = slices.DeleteFunc(moves, func(m Moved) bool { return claimed(taken, m.Row.Ref[o]) })
+	if len(moves) == 0 {
+		return nil
+	}
 	if r.DryRun {
 		takeMoved(from, to, s, moves)
 		r.rep.count(to.name(), o, Counts{Moved: len(moves)})
@@ -192,6 +197,14 @@ func (r *run) moveGroup(ctx context.Context, from, to *box, s state.Side, moves 
 		return cerr
 	}
 	return err
+}
+
+// claimed reports whether a message cannot be moved yet to a mailbox from which gone
+// is known to be missing. In a Maildir a message keeps its key when it moves; one that
+// left this mailbox, and comes back as what another row says it is, would be there
+// under its old row too, which calls it deleted. That row has to go first.
+func claimed(gone map[mail.Ref]bool, ref mail.Ref) bool {
+	return ref.Key != "" && gone[ref]
 }
 
 // intend puts moves of side s on record before side o makes them. It answers with

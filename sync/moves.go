@@ -89,10 +89,13 @@ type JointMove struct {
 // mailbox as the other's are paired; with apart those that went to
 // different ones. Since one side may be able to prove the identity, equal size
 // and date count on the other where there is no Message-ID. Among equal messages
-// those are taken that kept their key, or their flags.
+// those are taken that kept their key, or their flags. Rows with an intent choose
+// first, as it says which message is theirs.
 func FindJointMoves(lost []Lost, found [2][]Found, apart bool) []JointMove {
 	lost = slices.Clone(lost)
-	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Row.ID, b.Row.ID) })
+	slices.SortFunc(lost, func(a, b Lost) int {
+		return cmp.Or(cmp.Compare(noIntent(a.Row), noIntent(b.Row)), cmp.Compare(a.Row.ID, b.Row.ID))
+	})
 	index := [2]foundIndex{indexFound(found[0]), indexFound(found[1])}
 	taken := make(map[Found]bool)
 	var moves []JointMove
@@ -115,6 +118,14 @@ func FindJointMoves(lost []Lost, found [2][]Found, apart bool) []JointMove {
 		}
 	}
 	return moves
+}
+
+// noIntent is 0 for a row with an intent, and else 1.
+func noIntent(r *state.Row) int {
+	if _, ok := parseIntent(r.Mark); ok {
+		return 0
+	}
+	return 1
 }
 
 // kept counts what a row's finds have kept of it. What its intent says, if it has
