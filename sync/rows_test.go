@@ -152,6 +152,27 @@ func TestFindMovesOnce(t *testing.T) {
 	}
 }
 
+// Of equal messages that are gone on both sides, the one that a move of ours was of
+// gets what that move left, whatever the order of the rows.
+func TestFindJointMovesByIntent(t *testing.T) {
+	t.Parallel()
+	a, b := msg(9, "", "", 5, 3), msg(8, "", "", 5, 3)
+	for _, marked := range []int64{1, 2, 3} {
+		var lost []Lost
+		for id := range int64(3) {
+			r := rowOf(id+1, msg(uint32(id+1), "", "", 5, 3), state.A, state.B)
+			if r.ID == marked {
+				r.Mark = intent{state.A, 2, a.Ref, b.Flags}.String()
+			}
+			lost = append(lost, Lost{r})
+		}
+		got := FindJointMoves(lost, [2][]Found{{{2, a}}, {{2, b}}}, false)
+		if len(got) != 1 || got[0].Row.ID != marked {
+			t.Errorf("row %d has the intent: got %+v", marked, got)
+		}
+	}
+}
+
 // Where only headers tell, one of several that may differ is not taken.
 func TestPlanNewPairsByHeaders(t *testing.T) {
 	t.Parallel()
