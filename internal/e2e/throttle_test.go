@@ -8,14 +8,15 @@ import (
 	"postbag/internal/imaptest"
 )
 
-// eachFourth answers each fourth command of a verb with lines, of which one that
-// begins with "*" is untagged, and ends the connection after it when that is told.
+// eachFourth answers each fourth command of a verb, three times in all, with lines, of
+// which one that begins with "*" is untagged, and ends the connection after it when
+// that is told. Without the bound it could be the same command in each pass.
 func eachFourth(verb, reply string, end bool) func(*imaptest.Script) {
 	return func(s *imaptest.Script) {
 		s.Without("MULTIAPPEND") // several commands
 		n := 0
 		s.OnCommand(verb, func(c *imaptest.ScriptConn, cmd *imaptest.ScriptCommand) bool {
-			if n++; n%4 != 0 {
+			if n++; n%4 != 0 || n > 12 {
 				return false
 			}
 			if strings.HasPrefix(reply, "*") {

@@ -43,7 +43,8 @@ type wireConn struct {
 	body    int64  // octets of literal that are still to come from the server
 	waiting string // tag of a command that has announced a synchronising literal
 	exchange
-	blind bool
+	blind  bool
+	before bool // it was there at the last Reset
 }
 
 // exchange is a command during which the client sends lines that are no
@@ -127,6 +128,9 @@ func (c *wireConn) finish() {
 	c.line = ""
 	if cmd.Tag == "" {
 		c.log.faults = append(c.log.faults, fmt.Sprintf("connection %d: not a command: %q", c.n, cmd.Line))
+	}
+	if c.before && cmd.Verb == "LOGOUT" {
+		return // see Reset
 	}
 	c.log.commands = append(c.log.commands, cmd)
 	switch cmd.Verb {
@@ -213,11 +217,15 @@ func (l *WireLog) Count(verb string) (n int) {
 	return n
 }
 
-// Reset forgets the commands so far.
+// Reset forgets the commands so far, and the LOGOUT to come of connections so far:
+// a program that ends does not wait until its last words have got here.
 func (l *WireLog) Reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.commands, l.faults = nil, nil
+	for _, c := range l.conns {
+		c.before = true
+	}
 }
 
 // Mode says what a client may do.

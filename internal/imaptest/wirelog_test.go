@@ -169,6 +169,14 @@ func TestWireLogThroughProxy(t *testing.T) {
 	}
 	log.Reset()
 	log.Assert(t, ReadOnly)
+	for _, line := range []string{"NOOP", "LOGOUT"} {
+		if _, err := c.Do(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := log.Commands(); len(got) != 1 || got[0].Verb != "NOOP" {
+		t.Errorf("after Reset the log holds %v, want NOOP alone", got)
+	}
 }
 
 func FuzzWireLog(f *testing.F) {
