@@ -89,11 +89,8 @@ func (m *mailbox) flagGroups(changes []mail.FlagChange) []*flagGroup {
 
 func (m *mailbox) setFlags(ctx context.Context, sess *session, changes []mail.FlagChange) ([]mail.FlagState, error) {
 	m.store.pool.stale(m.wire)
-	for _, g := range m.flagGroups(changes) {
-		set := imapconn.NewUIDSet(g.uids...)
-		if err := sess.storeEach(ctx, set, g.add, g.flags); err != nil {
-			return nil, err
-		}
+	if err := sess.storeGroups(ctx, m.flagGroups(changes)); err != nil {
+		return nil, err
 	}
 	uids := make([]uint32, len(changes))
 	for i, c := range changes {
@@ -120,40 +117,102 @@ func (s *session) flagsOf(ctx context.Context, set imapconn.UIDSet) ([]mail.Flag
 	return d.Flags, nil
 }
 
-// storeEach stores flags. When the server refuses them together it gets them one
+// storeGroups stores flags. When the server refuses them together it gets them one
 // by one, so that a keyword that it does not like costs no other flag; what it
 // refuses even so is seen by who asks for the flags afterwards.
-func (s *session) storeEach(ctx context.Context, set imapconn.UIDSet, add bool, flags mail.Flags) error {
-	err := s.store(ctx, set, add, flags.Names())
-	if !refused(err) {
-		return err
-	}
-	names := flags.Names()
-	if len(names) == 1 {
-		return nil
-	}
-	for _, name := range names {
-		if err := s.store(ctx, set, add, []string{name}); err != nil && !refused(err) {
-			return err
+func (s *session) storeGroups(ctx context.Context, groups []*flagGroup) error {
+	var commands []string
+	var of []*flagGroup
+	for _, g := range groups {
+		for _, command := range storeCommands(imapconn.NewUIDSet(g.uids...), g.add, g.flags.Names()) {
+			commands, of = append(commands, command), append(of, g)
 		}
 	}
-	return nil
+	again := make(map[*flagGroup]bool)
+	err := s.inARow(ctx, commands, func(i int, err error) error {
+		if !refused(err) {
+			return err
+		}
+		again[of[i]] = true
+		return nil
+	})
+	for _, g := range groups {
+		names := g.flags.Names()
+		if err != nil || !again[g] || len(names) == 1 {
+			continue
+		}
+		for _, name := range names {
+			one := storeCommands(imapconn.NewUIDSet(g.uids...), g.add, []string{name})
+			err = s.inARow(ctx, one, func(_ int, err error) error {
+				if refused(err) {
+					return nil
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return err
 }
 
-// store adds or takes away flags, never replaces them (RFC 4549, 4.2.3).
-func (s *session) store(ctx context.Context, set imapconn.UIDSet, add bool, names []string) error {
+// storeCommands add or take away flags, never replace them (RFC 4549, 4.2.3).
+func storeCommands(set imapconn.UIDSet, add bool, names []string) (commands []string) {
 	item := "-FLAGS.SILENT"
 	if add {
 		item = "+FLAGS.SILENT"
 	}
 	for _, chunk := range set.Chunks(setBytes) {
-		_, err := s.conn.Command(ctx, nil, imapconn.Raw("UID STORE "+chunk.String()+" "+item+" ("+strings.Join(names, " ")+")"))
-		if err != nil {
-			return err
-		}
+		commands = append(commands, "UID STORE "+chunk.String()+" "+item+" ("+strings.Join(names, " ")+")")
 	}
-	return nil
+	return commands
 }
+
+// ahead is how many commands of inARow may wait for their replies. With CONDSTORE
+// a server tells the new MODSEQ of each message (RFC 7162, 3.1.3), which nobody
+// reads while a command is written: so no more are on their way than any server
+// can take in.
+const ahead = 4
+
+// inARow runs commands that do not bear on each other, each sent before the reply
+// to the one before it is there. done is called with the number of a command and
+// what came of it, in their order; its first error is the end, once all replies
+// to what was sent are in.
+func (s *session) inARow(ctx context.Context, commands []string, done func(i int, err error) error) error {
+	var waiting []*imapconn.Sent
+	var first error
+	next := 0 // whose reply is awaited
+	take := func() {
+		_, err := waiting[0].Reply()
+		waiting = waiting[1:]
+		if err = done(next, err); first == nil {
+			first = err
+		}
+		next++
+	}
+	for _, command := range commands {
+		if len(waiting) == ahead {
+			take()
+		}
+		if first != nil {
+			break
+		}
+		sent, err := s.conn.Send(ctx, imapconn.Raw(command))
+		if err != nil {
+			first = err
+			break
+		}
+		waiting = append(waiting, sent)
+	}
+	for len(waiting) > 0 {
+		take()
+	}
+	return first
+}
+
+// asIs is for inARow: whatever is refused ends it.
+func asIs(_ int, err error) error { return err }
 
 // Remove takes messages away: to the trash where one is configured, else with
 // STORE \Deleted and UID EXPUNGE (RFC 4315), which leaves messages alone that
@@ -195,16 +254,18 @@ func (m *mailbox) Remove(ctx context.Context, refs []mail.Ref) ([]mail.Ref, erro
 
 // expunge marks and expunges, and answers what is not there afterwards.
 func (s *session) expunge(ctx context.Context, set imapconn.UIDSet) (gone imapconn.UIDSet, err error) {
-	if err := s.store(ctx, set, true, []string{`\Deleted`}); err != nil {
+	if err := s.inARow(ctx, storeCommands(set, true, []string{`\Deleted`}), asIs); err != nil {
 		return gone, err
 	}
 	if !s.offers("UIDPLUS") {
 		return gone, nil
 	}
+	var commands []string
 	for _, chunk := range set.Chunks(setBytes) {
-		if _, err := s.conn.Command(ctx, nil, imapconn.Raw("UID EXPUNGE "+chunk.String())); err != nil {
-			return gone, err
-		}
+		commands = append(commands, "UID EXPUNGE "+chunk.String())
+	}
+	if err := s.inARow(ctx, commands, asIs); err != nil {
+		return gone, err
 	}
 	return s.absent(ctx, set)
 }
