@@ -226,3 +226,32 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDelete forgets 1,000 messages, spread over a mailbox of 100,000, as a
+// sync does when they were removed.
+func BenchmarkDelete(b *testing.B) {
+	const n, gone = 100_000, 1000
+	var db *DB
+	var rows []int64
+	for b.Loop() {
+		b.StopTimer()
+		if len(rows) < gone {
+			db = openBench(b)
+			box := fill(b, db, n, false)
+			ids, err := db.boxIDs(b.Context(), box.ID)
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows = rows[:0]
+			for i := range n / 10 { // every hundredth, and so again from the next
+				rows = append(rows, ids[i%gone*100+i/gone])
+			}
+		}
+		tx := &Tx{Delete: rows[:gone]}
+		rows = rows[gone:]
+		b.StartTimer()
+		if err := db.Commit(b.Context(), tx, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

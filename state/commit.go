@@ -88,8 +88,8 @@ func (db *DB) apply(ch *change, tx *Tx) error {
 			return err
 		}
 	}
-	for _, id := range tx.Delete {
-		if err := db.deleteRow(ch, id); err != nil {
+	for chunk := range slices.Chunk(tx.Delete, maxIn) {
+		if err := db.deleteRows(ch, chunk); err != nil {
 			return err
 		}
 	}
@@ -260,12 +260,13 @@ func sameValue(x, y driver.Value) bool {
 	return x == y
 }
 
-// deleteRow deletes a row and its problems; one that is not there is no error.
-func (db *DB) deleteRow(ch *change, id int64) error {
-	if _, err := db.c.exec(`DELETE FROM problem WHERE message = ?`, id); err != nil {
+// deleteRows deletes rows and their problems; one that is not there is no error.
+func (db *DB) deleteRows(ch *change, ids []int64) error {
+	list, args := in(ids)
+	if _, err := db.c.exec("DELETE FROM problem WHERE message IN "+list, args...); err != nil {
 		return err
 	}
-	return db.c.query("DELETE FROM message WHERE id = ? RETURNING "+rowColumns, []driver.Value{id}, func(v []driver.Value) error {
+	return db.c.query("DELETE FROM message WHERE id IN "+list+" RETURNING "+rowColumns, args, func(v []driver.Value) error {
 		return db.note(ch, v, nil)
 	})
 }
