@@ -278,11 +278,17 @@ func (p *Plan) arrive(in Input, from state.Side, a *arrival, others []*arrival) 
 	}
 }
 
-// hold keeps an arrival of side s from being copied, and answers with its row.
+// hold keeps an arrival of side s from being copied, and answers with its row, with
+// the flags that it has now.
 func (p *Plan) hold(in Input, s state.Side, a *arrival) *state.Row {
 	a.held = true
 	if a.row == nil {
 		p.record(in, s, a)
+	}
+	if !a.row.Flags[s].Equal(a.msg.Flags) {
+		r := *a.row
+		r.Flags[s] = a.msg.Flags
+		a.row = &r
 	}
 	return a.row
 }
