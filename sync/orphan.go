@@ -55,10 +55,18 @@ func (r *run) enterOrphan(ctx context.Context, b *box, s state.Side) error {
 	return nil
 }
 
+// newlyLost reports whether the loss of one of boxes is not on record yet. Then no
+// orphan is made again in this pass, also one that was on record before: a run that
+// is cut off with only some of them on record must not find moves between them
+// that it would not have found at once.
+func newlyLost(boxes []*box) bool {
+	return slices.ContainsFunc(boxes, func(b *box) bool { return b.orphan && b.rec.Gone[b.lost] == 0 })
+}
+
 // lookOrphan finds what the loss of a box's mailbox means for its messages, after
 // the side that has it was looked at.
 func (r *run) lookOrphan(ctx context.Context, b *box) error {
-	if hasMail := r.orphanHasMail(b) && !r.DryRun; hasMail && b.rec.Gone[b.lost] != 0 {
+	if hasMail := r.orphanHasMail(b) && !r.DryRun; hasMail && b.rec.Gone[b.lost] != 0 && !r.losing {
 		return r.makeAgain(ctx, b)
 	} else if hasMail {
 		b.again, b.remake = true, true

@@ -152,6 +152,7 @@ type run struct {
 	// renames are those done since the mailboxes were listed.
 	renames []renamed
 	late    lateMoves
+	losing  bool // see newlyLost
 	// formerly are the names that this run renamed mailboxes from.
 	formerly [2][]string
 	// broken are the names that a side lists and cannot use.
@@ -301,6 +302,7 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 	}
 	limit := max(1000, min(r.Window, maxListed/len(boxes)))
 	r.share = min(r.Window, max(1000, r.Window/min(r.Workers, len(boxes))))
+	r.losing = newlyLost(boxes)
 	if err := r.each(ctx, boxes, func(ctx context.Context, b *box) error { return r.look(ctx, b, limit) }); err != nil {
 		return err
 	}
