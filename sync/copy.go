@@ -305,7 +305,7 @@ func (c *copier) add(ctx context.Context, fl *flight, cp *Copy, msg mail.Message
 	if c.alreadyThere(cp, msg) {
 		return nil
 	}
-	if c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
+	if cp.Row == nil && c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.b.again = true

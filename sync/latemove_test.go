@@ -35,3 +35,31 @@ func TestMoveThatShowsOnlyWhenRead(t *testing.T) {
 		crashEverywhere(t, before, sync.TwoWay(), w, true)
 	}
 }
+
+// A mailbox of the Maildir was lost and made anew, while the server deleted, in
+// another one, an equal of a message in it. That one is no move: the message is put
+// back into its mailbox in this run, and the other is deleted.
+func TestCopyOfAKnownMessageIsNoLateMove(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []state.Side{state.A, state.B} {
+		w := newWorld()
+		for _, box := range []string{"INBOX", "Work"} {
+			w.store[0].AddBox(box)
+			w.store[0].Put(box, mail.Flags{}, day, text(1))
+		}
+		w.mustRun(t, sync.TwoWay(), nil)
+		o := w.store[lost.Other()]
+		o.Del("INBOX", o.Messages("INBOX")[0].Ref)
+		w.store[lost].DropBox("Work")
+		w.store[lost].AddBox("Work")
+		before := w.clone(-1)
+		w.mustRun(t, sync.TwoWay(), nil)
+		for s, st := range w.store {
+			if inbox, work := len(st.Messages("INBOX")), len(st.Messages("Work")); inbox != 0 || work != 1 {
+				t.Errorf("lost on %v: side %v has %d messages in INBOX and %d in Work, want 0 and 1", lost, state.Side(s), inbox, work)
+			}
+		}
+		w.checkQuiet(t, sync.TwoWay())
+		crashEverywhere(t, before, sync.TwoWay(), w, true)
+	}
+}
