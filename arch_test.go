@@ -14,9 +14,14 @@ import (
 // down: the front end knows everything, the engine knows the state and the
 // vocabulary, the stores know neither the engine nor the state.
 var may = map[string][]string{
-	"":                   {"internal/cli"},
-	"internal/cli":       {"internal/auth", "internal/config", "internal/demo", "internal/export", "internal/imapconn", "internal/imapstore", "internal/mail", "internal/mapping", "internal/match", "internal/progress", "maildir", "state", "sync"},
-	"internal/config":    {"internal/auth", "internal/mail"},
+	"": {"internal/cli"},
+	"internal/cli": {
+		"internal/auth", "internal/config", "internal/demo", "internal/imapconn", "internal/imapstore",
+		"internal/export", "internal/mail", "internal/mapping", "internal/match", "internal/progress",
+		"internal/repair",
+		"maildir", "state", "sync",
+	},
+	"internal/config":    {"internal/auth", "internal/mail", "internal/repair"},
 	"internal/e2e":       {},
 	"internal/bench":     {"internal/demo", "internal/imaptest", "internal/mail"},
 	"internal/auth":      {"internal/mail"},
@@ -28,11 +33,12 @@ var may = map[string][]string{
 	"internal/mail":      {},
 	"internal/mapping":   {"internal/mail"},
 	"internal/match":     {"internal/mail"},
+	"internal/repair":    {},
 	"internal/storetest": {"internal/mail", "state"},
 	"internal/imaptest":  {"internal/demo", "internal/mail"},
 	"maildir":            {"internal/mail"},
 	"state":              {"internal/mail"},
-	"sync":               {"internal/mail", "state"},
+	"sync":               {"internal/mail", "internal/repair", "state"},
 }
 
 // pure are the files of the engine that decide and do nothing else.
