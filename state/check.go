@@ -81,6 +81,11 @@ func (c *checker) run() error {
 				c.find("problem of row %v: cannot be", v[0])
 			}
 		}},
+		{"sent", sentColumns, func(v []driver.Value) {
+			if _, _, ok := decodeSent(v); !ok {
+				c.find("what was sent of row %v: cannot be", v[0])
+			}
+		}},
 	} {
 		if err := c.table(table.name, table.columns, table.fn); err != nil {
 			return err
@@ -137,8 +142,13 @@ func (c *checker) relations() error {
 			return err
 		}
 	}
-	return c.db.c.query(`SELECT message FROM problem WHERE message NOT IN (SELECT id FROM message)`, nil, func(v []driver.Value) error {
-		c.find("a problem of row %v, which is not there", v[0])
-		return nil
-	})
+	for table, what := range map[string]string{"problem": "a problem", "sent": "what was sent"} {
+		if err := c.db.c.query("SELECT message FROM "+table+" WHERE message NOT IN (SELECT id FROM message)", nil, func(v []driver.Value) error {
+			c.find("%s of row %v, which is not there", what, v[0])
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -50,6 +50,7 @@ type change struct {
 	undo   []func()            // when the write fails
 	done   []func()            // when it has been committed
 	claims map[listKey]*claims // refs that rows newly claim
+	sent   map[int64]*Sent     // what is written, nil for what is deleted
 }
 
 // rejected is an error that concerns one Tx: the file is as it should be.
@@ -143,6 +144,11 @@ func (db *DB) applyRows(ch *change, rows []*Row) error {
 	}
 	for chunk := range slices.Chunk(replace, maxIn) {
 		if err := db.replace(ch, chunk); err != nil {
+			return err
+		}
+	}
+	for _, r := range rows {
+		if err := db.putSent(ch, r); err != nil {
 			return err
 		}
 	}
@@ -260,8 +266,11 @@ func sameValue(x, y driver.Value) bool {
 	return x == y
 }
 
-// deleteRows deletes rows and their problems; one that is not there is no error.
+// deleteRows deletes rows with all that hangs on them; one that is not there is no error.
 func (db *DB) deleteRows(ch *change, ids []int64) error {
+	if err := db.dropSent(ch, ids); err != nil {
+		return err
+	}
 	list, args := in(ids)
 	if _, err := db.c.exec("DELETE FROM problem WHERE message IN "+list, args...); err != nil {
 		return err

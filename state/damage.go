@@ -12,10 +12,11 @@ import (
 // commit they are dropped, and the counts stay.
 type Damage struct {
 	Meta, Mailboxes, Messages, Problems, Runs int
+	Sent                                      int // notes of messages that were sent with repairs
 }
 
 // Total is the number of damaged rows of all tables.
-func (d Damage) Total() int { return d.Meta + d.Mailboxes + d.Messages + d.Problems + d.Runs }
+func (d Damage) Total() int { return d.Meta + d.Mailboxes + d.Messages + d.Problems + d.Runs + d.Sent }
 
 // Damage tells what was met so far. Only what was read has been looked at; see
 // Check for a look at everything.
@@ -28,6 +29,7 @@ func (db *DB) Damage() Damage {
 		Messages:  db.damage.count["message"],
 		Problems:  db.damage.count["problem"],
 		Runs:      db.damage.count["run"],
+		Sent:      db.damage.count["sent"],
 	}
 }
 
@@ -67,7 +69,7 @@ func (db *DB) repair() error {
 		return err
 	}
 	db.damage.repair = false
-	db.boxes = nil
+	db.boxes, db.sent = nil, nil
 	clear(db.counts)
 	return nil
 }
@@ -105,8 +107,13 @@ func (db *DB) repairTables() error {
 	if err := db.dropBadKeyed("problem", problemColumns); err != nil {
 		return err
 	}
-	if err := db.c.once(`DELETE FROM problem WHERE message NOT IN (SELECT id FROM message)`); err != nil {
+	if err := db.dropBadKeyed("sent", sentColumns); err != nil {
 		return err
+	}
+	for _, table := range []string{"problem", "sent"} {
+		if err := db.c.once("DELETE FROM " + table + " WHERE message NOT IN (SELECT id FROM message)"); err != nil {
+			return err
+		}
 	}
 	for _, ddl := range indexes {
 		if err := db.c.once(ddl); err != nil {

@@ -50,6 +50,7 @@ type DB struct {
 	boxes   map[int64]bool    // nil: not loaded
 	next    nextIDs
 	counts  map[listKey]int
+	sent    map[int64]*Sent // nil: not loaded
 	ident   bool  // identIndex is there
 	run     int64 // 0: this run has no row yet
 	damage  damageLog

@@ -22,12 +22,16 @@ func (db *DB) readRows(query string, args []driver.Value, fits func(*Row) bool, 
 	if err := db.loadBoxes(); err != nil {
 		return err
 	}
+	if err := db.loadSent(); err != nil {
+		return err
+	}
 	return db.c.query(query, args, func(v []driver.Value) error {
 		r := db.sum.decodeRow(v)
 		if r == nil || !db.boxes[r.Mailbox] || !fits(r) {
 			db.damage.note("message", v[colID])
 			return nil
 		}
+		db.attach(r)
 		fn(r)
 		return nil
 	})
@@ -207,6 +211,9 @@ func (db *DB) page(ctx context.Context, query string, box, after int64, limit in
 	if err := db.loadBoxes(); err != nil {
 		return nil, after, db.wrap("read", err)
 	}
+	if err := db.loadSent(); err != nil {
+		return nil, after, db.wrap("read", err)
+	}
 	last = after
 	err = db.c.query(selectRows+query, []driver.Value{box, after, int64(max(limit, 1))}, func(v []driver.Value) error {
 		id, _ := v[colID].(int64)
@@ -217,6 +224,7 @@ func (db *DB) page(ctx context.Context, query string, box, after int64, limit in
 		}
 		last = max(last, id)
 		if r != nil {
+			db.attach(r)
 			rows = append(rows, r)
 		}
 		return nil

@@ -81,6 +81,7 @@ var schema = []string{
   summary TEXT,
   crc INTEGER NOT NULL
 ) STRICT`,
+	version3Sent,
 }
 
 // indexes belong to the schema, and are kept apart because repair builds them
@@ -109,7 +110,7 @@ const identIndex = `CREATE INDEX ident ON message (size, message_id)`
 // migrations turn a file of version i+1 into one of version i+2, each within
 // the transaction that also raises the version. A new one comes with a file of
 // the version before it in testdata.
-var migrations = []func(*conn) error{addSubscribed}
+var migrations = []func(*conn) error{addSubscribed, addSent}
 
 // version is what this program writes.
 func version() int64 { return int64(len(migrations)) + 1 }

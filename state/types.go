@@ -91,6 +91,7 @@ type Row struct {
 	Born   int64         // the run that brought the row
 	Status Status
 	Mark   string // the receiving store's note for Recover, while on its way
+	Sent   *Sent  // nil: both sides hold the message as it is
 }
 
 // Alive reports whether the row's message is on side s.

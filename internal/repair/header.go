@@ -145,14 +145,19 @@ func (r *Reader) fold(line []byte) {
 }
 
 // foldAt is the last white space that the line may be broken before: there is
-// something else on either side of it. -1 for none.
+// something else on either side of it, and the name of the field is whole. -1 for
+// none.
 func foldAt(text []byte) int {
+	start := 0
+	if text[0] != ' ' && text[0] != '\t' {
+		if start = bytes.IndexByte(text, ':'); start < 0 {
+			return -1
+		}
+	}
 	rest := bytes.TrimRight(text, " \t")
-	for i := min(MaxLine, len(rest)-1); i > 0; i-- {
-		if text[i] == ' ' || text[i] == '\t' {
-			if len(bytes.TrimLeft(text[:i], " \t")) > 0 {
-				return i
-			}
+	for i := min(MaxLine, len(rest)-1); i > start; i-- {
+		if (text[i] == ' ' || text[i] == '\t') && len(bytes.TrimLeft(text[:i], " \t")) > 0 {
+			return i
 		}
 	}
 	return -1

@@ -96,6 +96,7 @@ func TestStuck(t *testing.T) {
 	for _, test := range []struct{ name, raw, stuck string }{
 		{"long word", head + "\r\n" + long + "\r\n", "without a place to break it"},
 		{"long word in a header", head + "To: " + long + "\r\n\r\n", "in the header"},
+		{"long name of a field", "To" + strings.Repeat(" ", 1000) + ": x\r\n\r\n", "in the header"},
 		{"signed", part("signed", "\r\n"+words(3000)), "signed"},
 		{"NUL, signed", part("signed", "\r\nx\x00y"), "signed"},
 		{"NUL, signed, deeper", part("signed", "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\x00y\r\n--c--"), "signed"},
