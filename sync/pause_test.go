@@ -105,26 +105,51 @@ func TestPauses(t *testing.T) {
 }
 
 // Messages that one pass lined up and the next one copied, before it failed, are
-// not copied once more by the third.
+// not copied once more by the third. A store that has what failed in its tmp/ delivers
+// it from there; the other one has to be sent it again.
 func TestTwoFailedPasses(t *testing.T) {
+	t.Parallel()
+	for to, p := range []sync.Policy{state.A: sync.Restore(), state.B: sync.Backup()} {
+		w := newWorld()
+		from, dst := w.store[1-to], w.store[to]
+		from.AddBox("INBOX")
+		for i := range 10 {
+			from.Put("INBOX", mail.Flags{}, day, text(i))
+		}
+		dst.AddBox("INBOX")
+		dst.PrepareFails = 1
+		n := 0
+		dst.Refuse = func([]byte) *mail.Error {
+			if n++; n == 2 || n == 4 || n == 8 {
+				dst.PrepareFails = 1
+			}
+			return nil
+		}
+		w.mustRun(t, p, nil)
+		if got, want := dst.Content(true), from.Content(true); !slices.Equal(got, want) {
+			t.Errorf("after failed landings side %v is %v, want %v", state.Side(to), got, want)
+		}
+		w.checkQuiet(t, p)
+	}
+}
+
+// A message that the last run had to leave out, and whose landing fails in this one
+// and is finished before the next try, is not copied once more by that.
+func TestRetryThatLandsBeforeTheNextTry(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.store[0].AddBox("INBOX")
-	for i := range 10 {
-		w.store[0].Put("INBOX", mail.Flags{}, day, text(i))
-	}
-	w.store[1].AddBox("INBOX")
-	w.store[1].PrepareFails = 1
-	n := 0
+	w.store[0].Put("INBOX", mail.Flags{}, day, text(1))
 	w.store[1].Refuse = func([]byte) *mail.Error {
-		if n++; n == 4 || n == 8 {
-			w.store[1].PrepareFails = 1
-		}
-		return nil
+		return &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindRefused, Err: errors.New("too large")}
 	}
+	if rep, err := w.run(sync.Backup(), nil); err != nil || rep.Outcome != sync.Partial {
+		t.Fatalf("a refused message: %v, %s", err, rep.Outcome)
+	}
+	w.store[1].Refuse, w.store[1].PrepareFails = nil, 1
 	w.mustRun(t, sync.Backup(), nil)
-	if a, b := w.store[0].Content(true), w.store[1].Content(true); !slices.Equal(a, b) {
-		t.Errorf("after three failed landings the copy is %v, want %v", b, a)
+	if got, want := w.store[1].Content(true), w.store[0].Content(true); !slices.Equal(got, want) {
+		t.Errorf("the copy is %v, want %v", got, want)
 	}
 	w.checkQuiet(t, sync.Backup())
 }

@@ -11,8 +11,9 @@ import (
 	"postbag/state"
 )
 
-// Journal is the state in memory, with the methods that the engine uses. Values
-// given out and taken in are copies. Each Commit is one step.
+// Journal is the state in memory, with the methods that the engine uses. Rows and
+// mailboxes given out and taken in are copies, with no more in them than the state
+// keeps. Each Commit is one step.
 type Journal struct {
 	Steps *Steps
 
@@ -168,35 +169,56 @@ func (j *Journal) Finish(context.Context, string, string) error {
 	return nil
 }
 
-// Commit implements the engine's Journal. Two rows that claim one message are an
-// error, and so is a row without any ref.
+// Commit implements the engine's Journal, as the state does it: all of tx or
+// nothing, in the order Mailboxes, Rows, Solved, Problems, Delete. Errors are two
+// rows that claim one message, a row without any ref, and what replaces or names a
+// row or a mailbox that is not there. The IDs of what is new are set when it succeeds.
 func (j *Journal) Commit(_ context.Context, tx *state.Tx, _ bool) error {
 	if err := j.Steps.Step(); err != nil {
 		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	next := &Journal{boxes: maps.Clone(j.boxes), rows: maps.Clone(j.rows), problems: maps.Clone(j.problems), last: j.last}
+	undo, err := next.apply(tx)
+	if err != nil {
+		for _, id := range undo {
+			*id = 0
+		}
+		return err
+	}
+	j.boxes, j.rows, j.problems, j.last = next.boxes, next.rows, next.problems, next.last
 	j.Commits++
+	return nil
+}
+
+// apply does the work of Commit. It answers with the IDs that it set.
+func (j *Journal) apply(tx *state.Tx) (set []*int64, err error) {
+	number := func(id *int64) {
+		j.last++
+		*id = j.last
+		set = append(set, id)
+	}
 	for _, m := range tx.Mailboxes {
 		if m.ID == 0 {
-			j.last++
-			m.ID = j.last
+			number(&m.ID)
+		} else if _, ok := j.boxes[m.ID]; !ok {
+			return set, fmt.Errorf("replaces mailbox %d, which is not there", m.ID)
 		}
 		j.boxes[m.ID] = *m
 	}
-	for _, id := range tx.Delete {
-		delete(j.rows, id)
-		delete(j.problems, id)
-	}
 	for _, r := range tx.Rows {
+		if _, ok := j.boxes[r.Mailbox]; !ok || r.Ref[0].IsZero() && r.Ref[1].IsZero() {
+			return set, fmt.Errorf("row %+v belongs nowhere", r)
+		}
 		if r.ID == 0 {
-			j.last++
-			r.ID = j.last
+			number(&r.ID)
+		} else if _, ok := j.rows[r.ID]; !ok {
+			return set, fmt.Errorf("replaces row %d, which is not there", r.ID)
 		}
-		if r.Mailbox == 0 || r.Ref[0].IsZero() && r.Ref[1].IsZero() {
-			return fmt.Errorf("row %+v belongs nowhere", r)
-		}
-		j.rows[r.ID] = *r
+		kept := *r
+		kept.Ident.Added, kept.Ident.Plain = 0, mail.Digest{} // what the state does not keep
+		j.rows[r.ID] = kept
 	}
 	for _, id := range tx.Solved {
 		delete(j.problems, id)
@@ -205,9 +227,16 @@ func (j *Journal) Commit(_ context.Context, tx *state.Tx, _ bool) error {
 		if p.Of != nil {
 			p.Row, p.Of = p.Of.ID, nil
 		}
+		if _, ok := j.rows[p.Row]; !ok {
+			return set, fmt.Errorf("a problem of row %d, which is not there", p.Row)
+		}
 		j.problems[p.Row] = p
 	}
-	return j.checkUnique(tx)
+	for _, id := range tx.Delete {
+		delete(j.rows, id)
+		delete(j.problems, id)
+	}
+	return set, j.checkUnique(tx)
 }
 
 func (j *Journal) checkUnique(tx *state.Tx) error {
