@@ -346,26 +346,35 @@ func learner(b *box, s state.Side) func(mail.Message) {
 	}
 }
 
-// fathom reads messages of side B that ones of side A may be, where nothing but
-// their content can tell and neither store knows digests: with theirs on record a
-// copy from A is compared before it lands.
+// fathom reads messages that ones of the other side may be, where nothing but their
+// content can tell: with it on record, what comes from there is compared before it
+// is copied, or before it lands.
 func (r *run) fathom(ctx context.Context, b *box, open *sides) error {
 	in := r.input(b)
 	both := [2][]*arrival{arrivals(in, state.A), arrivals(in, state.B)}
 	match(both, in.Trust)
-	refs := unfathomed(both)
-	if len(refs) == 0 || b.info[state.B] == nil {
-		return nil
-	}
-	if open[state.B] == nil {
-		mb, err := r.open(ctx, b, state.B)
-		if err != nil {
+	for s, refs := range unfathomed(in, both) {
+		if len(refs) == 0 || b.info[s] == nil {
+			continue
+		}
+		if open[s] == nil {
+			mb, err := r.open(ctx, b, state.Side(s))
+			if err != nil {
+				return err
+			}
+			open[s] = mb
+		}
+		if err := digest(ctx, open[s], refs, learner(b, state.Side(s))); err != nil {
 			return err
 		}
-		open[state.B] = mb
 	}
-	learn := learner(b, state.B)
-	return open[state.B].Fetch(ctx, refs, func(f mail.Fetched) error {
+	return nil
+}
+
+// digest reads messages, and hands them on with their digests. One that cannot be
+// read is left out.
+func digest(ctx context.Context, mb mail.Mailbox, refs []mail.Ref, learn func(mail.Message)) error {
+	return mb.Fetch(ctx, refs, func(f mail.Fetched) error {
 		if f.Err != nil {
 			return nil
 		}

@@ -34,7 +34,7 @@ var mutants = []mutant{
 	{"plan.go", "do[s].Add = do[s].Add.Minus(deleted)", "_ = deleted", `without a base \Deleted is spread`},
 	{"plan.go", "case pair[1].row != nil:", "case false:", "a known row is left behind when its message is paired"},
 	{"plan.go", "if a.candidate {", "if false {", "what is only there to be compared with is copied"},
-	{"plan.go", "wanted := in.Policy.May[to].New && ", "wanted := ", "messages are added where the policy does not allow it"},
+	{"pair.go", "return in.Policy.May[to].New && ", "return ", "messages are added where the policy does not allow it"},
 	{"plan.go", "if !a.taken {", "if true {", "what was paired is copied as well"},
 	{"plan.go", "r.Ref[s], r.Flags[s], r.Gone[s] = a.msg.Ref, a.msg.Flags, 0\n\tp.Records", "r.Ref[s], r.Flags[s], r.Gone = a.msg.Ref, a.msg.Flags, [2]int64{}\n\tp.Records", "a message removed from the copy comes back"},
 	{"pair.go", "k, ok := key(&a.msg)\n\t\t\tif a.taken || !ok {", "k, ok := key(&a.msg)\n\t\t\tif !ok {", "one message is paired twice"},

@@ -295,26 +295,35 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 	return refs
 }
 
-// unfathomed lists the messages of side B of which only their content can tell
-// whether they are ones of side A: of one size, with no Message-ID that differs, and
-// with no digest on either side.
-func unfathomed(sides [2][]*arrival) []mail.Ref {
-	bySize := make(map[int64][]*arrival)
-	for _, a := range sides[state.A] {
-		if !a.taken && !a.candidate && !a.msg.ID.Digest.Known() && a.msg.Size >= 0 {
-			bySize[a.msg.Size] = append(bySize[a.msg.Size], a)
+// unfathomed lists, for each side, the messages of which only their content can
+// tell whether they are ones that are to be copied there: of one size, with no
+// Message-ID that differs, and with no digest. Of two that may be one, and both are
+// to be copied, side B's is read here, and side A's with its copy.
+func unfathomed(in Input, sides [2][]*arrival) [2][]mail.Ref {
+	var refs [2][]mail.Ref
+	for s, list := range sides {
+		to, from := state.Side(s), state.Side(1-s)
+		coming := make(map[int64][]*arrival)
+		for _, a := range sides[from] {
+			if !a.taken && a.msg.Size >= 0 && !a.candidate && in.wants(to, a.msg) && (to == state.A || !a.msg.ID.Digest.Known()) {
+				coming[a.msg.Size] = append(coming[a.msg.Size], a)
+			}
 		}
-	}
-	var refs []mail.Ref
-	for _, o := range sides[state.B] {
-		if o.taken || o.ghost || o.msg.ID.Digest.Known() {
-			continue
-		}
-		if slices.ContainsFunc(bySize[o.msg.Size], func(a *arrival) bool {
-			return !a.msg.ID.Described || !o.msg.ID.Described || a.msg.ID.MessageID == o.msg.ID.MessageID
-		}) {
-			refs = append(refs, o.msg.Ref)
+		for _, o := range list {
+			if o.taken || o.ghost || o.msg.ID.Digest.Known() || to == state.A && !o.candidate && in.wants(from, o.msg) {
+				continue
+			}
+			if slices.ContainsFunc(coming[o.msg.Size], func(a *arrival) bool {
+				return !a.msg.ID.Described || !o.msg.ID.Described || a.msg.ID.MessageID == o.msg.ID.MessageID
+			}) {
+				refs[to] = append(refs[to], o.msg.Ref)
+			}
 		}
 	}
 	return refs
+}
+
+// wants reports whether a message that side to does not have is to be copied there.
+func (in *Input) wants(to state.Side, m mail.Message) bool {
+	return in.Policy.May[to].New && (in.Pass == nil || in.Pass(m))
 }

@@ -261,7 +261,7 @@ func (p *Plan) arrive(in Input, from state.Side, a *arrival, others []*arrival) 
 	if a.candidate { // a row that was only there to be compared with
 		return
 	}
-	wanted := in.Policy.May[to].New && (in.Pass == nil || in.Pass(a.msg))
+	wanted := in.wants(to, a.msg)
 	if wanted && !a.held && !in.Park[from] {
 		c := Copy{To: to, Msg: a.msg, Row: a.row}
 		for _, o := range maybe(a, others) {

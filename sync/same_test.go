@@ -1,7 +1,9 @@
 package sync_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"postbag/internal/mail"
 	"postbag/sync"
@@ -35,5 +37,39 @@ func TestFlagsOfAMessageThatTurnsOutToBeThere(t *testing.T) {
 		}
 		w.checkQuiet(t, p)
 		crashEverywhere(t, before, p, w, true)
+	}
+}
+
+// A message without a Message-ID is on the server and in the Maildir, and the state
+// does not know it: it was lost, or both came since. A restore does not put it on the
+// server once more, though nothing but the content tells; one that looks the same it
+// puts there. Of the server's messages only that one is read.
+func TestRestoreOfAMessageThatIsThere(t *testing.T) {
+	t.Parallel()
+	nameless := func(n int) string { return fmt.Sprintf("Subject: no id\r\n\r\nbody %d\r\n", n) }
+	for _, based := range []bool{false, true} {
+		w := newWorld()
+		for _, st := range w.store {
+			st.AddBox("INBOX")
+		}
+		if based {
+			w.mustRun(t, sync.Restore(), nil)
+		}
+		w.store[0].Put("INBOX", mail.Flags{}, day, nameless(1))
+		w.store[0].Put("INBOX", mail.Flags{}, day, text(5))
+		w.store[1].Put("INBOX", mail.Flags{}, day.Add(time.Hour), nameless(1))
+		w.store[1].Put("INBOX", mail.Flags{}, day.Add(time.Hour), nameless(2))
+		before := w.clone(-1)
+		fetched := w.store[0].Fetched
+		w.mustRun(t, sync.Restore(), nil)
+		want := counted(nameless(1), nameless(2), text(5))
+		if got := counted(contents(w.store[0], "INBOX")...); got != want {
+			t.Errorf("with a base %v: the server holds\n%s\nwant\n%s", based, got, want)
+		}
+		if n := w.store[0].Fetched - fetched; n != 1 {
+			t.Errorf("with a base %v: %d messages of the server were read, want 1", based, n)
+		}
+		w.checkQuiet(t, sync.Restore())
+		crashEverywhere(t, before, sync.Restore(), w, true)
 	}
 }
