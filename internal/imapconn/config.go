@@ -51,6 +51,9 @@ type Config struct {
 	Trace io.Writer
 	// NoCaps are capabilities to ignore, in upper case.
 	NoCaps []string
+	// Greeted is told the text of the server's greeting, before the login: not of one
+	// that came before STARTTLS, which anybody may have written. nil for nobody.
+	Greeted func(text string)
 
 	patience int64 // octets that nobody wants before the connection ends; 0 for maxUseless
 }

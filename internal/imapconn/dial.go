@@ -156,6 +156,9 @@ func (s *session) open(ctx context.Context) (*Conn, error) {
 		}
 	} else {
 		s.takeCaps(greeting)
+		if s.cfg.Greeted != nil {
+			s.cfg.Greeted(greeting.Text)
+		}
 	}
 	if err := s.needCaps(); err != nil {
 		return nil, err

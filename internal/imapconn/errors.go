@@ -40,17 +40,20 @@ type codeRule struct {
 	hint      string
 }
 
-const (
-	hintLogin     = "check user name and password; with two-step verification most providers want an app password, or OAuth2"
-	hintThrottled = "the server asks for a pause: run again later, or with fewer connections"
-)
+// HintLogin is the hint of a refused login when no more is known than that.
+const HintLogin = "check user name and password; with two-step verification most providers want an app password, or OAuth2"
+
+// HintOAuth is the hint when the server takes no password.
+const HintOAuth = "the provider wants OAuth2"
+
+const hintThrottled = "the server asks for a pause: run again later, or with fewer connections"
 
 var codeRules = map[string]codeRule{
-	"AUTHENTICATIONFAILED": {kind: mail.KindLogin, hint: hintLogin},
+	"AUTHENTICATIONFAILED": {kind: mail.KindLogin, hint: HintLogin},
 	"AUTHORIZATIONFAILED":  {kind: mail.KindLogin, hint: "this user may not act as the one that was asked for"},
 	"EXPIRED":              {kind: mail.KindLogin, hint: "the password or token has expired: renew it"},
 	"PRIVACYREQUIRED":      {kind: mail.KindLogin, hint: "the server takes this login over TLS only"},
-	"WEBALERT":             {kind: mail.KindLogin, hint: "the provider wants a login in the web browser first; " + hintLogin},
+	"WEBALERT":             {kind: mail.KindLogin, hint: "the provider wants a login in the web browser first; " + HintLogin},
 	"UNAVAILABLE":          {kind: mail.KindUnreachable, temporary: true},
 	"INUSE":                {kind: mail.KindRefused, temporary: true},
 	"SERVERBUG":            {kind: mail.KindRefused, temporary: true},
@@ -122,7 +125,7 @@ func classifyLogin(s Status) *mail.Error {
 		}
 	}
 	if e.Kind == mail.KindLogin && e.Hint == "" {
-		e.Hint = hintLogin
+		e.Hint = HintLogin
 	}
 	text := strings.ToLower(s.Text)
 	if strings.Contains(text, "authenticated but not connected") {

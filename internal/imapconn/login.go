@@ -105,7 +105,7 @@ func (s *session) mechanism() (string, error) {
 	}
 	switch {
 	case offers("XOAUTH2") || offers("OAUTHBEARER"):
-		e.Hint = "the provider wants OAuth2"
+		e.Hint = HintOAuth
 	case s.caps["LOGINDISABLED"] && s.cfg.TLS == TLSNone && s.tunnel == nil:
 		e.Hint = "the server takes no login without TLS"
 	}

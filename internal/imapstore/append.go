@@ -13,8 +13,9 @@ import (
 const longestKeyword = 50
 
 // splitFlags divides flags into those that may go with APPEND and those that
-// have to be stored afterwards. not are flags that the server mishandles there.
-func splitFlags(f mail.Flags, not mail.System) (send, later mail.Flags) {
+// have to be stored afterwards. not are flags that the server mishandles there, and
+// noWords says that it may mishandle any keyword.
+func splitFlags(f mail.Flags, not mail.System, noWords bool) (send, later mail.Flags) {
 	const all = mail.Seen | mail.Answered | mail.Flagged | mail.Deleted | mail.Draft
 	send.System = f.System & all &^ not
 	later.System = f.System & all & not
@@ -23,7 +24,7 @@ func splitFlags(f mail.Flags, not mail.System) (send, later mail.Flags) {
 		switch {
 		case !mail.ValidKeyword(word) || strings.HasPrefix(word, `\`):
 		// Courier refuses a command for an octet that is valid (RFC 9051, 9: atom).
-		case len(word) > longestKeyword, strings.ContainsAny(word, "[}~"):
+		case noWords, len(word) > longestKeyword, strings.ContainsAny(word, "[}~"):
 			long = append(long, word)
 		default:
 			short = append(short, word)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"sync"
 
 	"postbag/internal/mail"
@@ -48,9 +46,9 @@ func parseMark(s string) (mark, bool) {
 
 // batch is a group of messages to be appended.
 type batch struct {
-	box   *mailbox
-	spool spool
-	limit int64 // APPENDLIMIT, -1 for none
+	box    *mailbox
+	spool  spool
+	limits limits
 
 	mu      sync.Mutex
 	uploads []*upload
@@ -75,20 +73,7 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	if err := m.findFloor(ctx); err != nil {
 		return nil, failed("append", m.name, err)
 	}
-	return &batch{box: m, limit: m.limit, spool: spool{dir: m.store.cfg.TempDir}}, nil
-}
-
-// appendLimit is the most octets that a message may have (RFC 7889), -1 when the
-// server does not say.
-func (s *session) appendLimit() int64 {
-	for _, c := range s.conn.Caps() {
-		if text, ok := strings.CutPrefix(c, "APPENDLIMIT="); ok {
-			if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
-				return n
-			}
-		}
-	}
-	return -1
+	return &batch{box: m, limits: m.limits, spool: spool{dir: m.store.cfg.TempDir}}, nil
 }
 
 // findFloor asks for UIDNEXT where SELECT did not tell it.
@@ -116,8 +101,13 @@ func (b *batch) Add(ctx context.Context, m mail.Message, body io.Reader) (mail.P
 	if err := ctx.Err(); err != nil {
 		return mail.Pending{}, err
 	}
-	if b.limit >= 0 && m.Size > b.limit {
-		return mail.Pending{}, b.tooLarge(m.Size)
+	if kind, why := b.limits.size(m.Size); why != nil {
+		return mail.Pending{}, b.refusal(kind, why)
+	}
+	var look *lines
+	if b.limits.line > 0 || b.limits.finalCRLF {
+		look = &lines{r: body}
+		body = look
 	}
 	p, err := b.spool.add(m.Size, body)
 	if length, ok := errors.AsType[*errLength](err); ok {
@@ -126,8 +116,12 @@ func (b *batch) Add(ctx context.Context, m mail.Message, body io.Reader) (mail.P
 	if err != nil {
 		return mail.Pending{}, err
 	}
-	if b.limit >= 0 && p.size > b.limit {
-		return mail.Pending{}, b.tooLarge(p.size)
+	kind, why := b.limits.size(p.size)
+	if why == nil && look != nil {
+		kind, why = b.limits.form(look)
+	}
+	if why != nil {
+		return mail.Pending{}, b.refusal(kind, why)
 	}
 	m.Size, m.Ref = p.size, mail.Ref{}
 	u := &upload{msg: m, body: p}
@@ -143,10 +137,6 @@ func (m *mailbox) floorNow() uint32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.floor
-}
-
-func (b *batch) tooLarge(size int64) error {
-	return b.refusal(mail.KindQuota, fmt.Errorf("the message has %d octets, the server takes at most %d", size, b.limit))
 }
 
 func (b *batch) refusal(kind mail.Kind, err error) *mail.Error {

@@ -22,7 +22,8 @@ import (
 //     when it ended with a tagged OK and told as many messages below UIDNEXT as
 //     EXISTS said when UIDNEXT was told: what arrives later has higher UIDs. So
 //     an OK with nothing in it deletes nothing.
-//   - Nothing is gone when UIDNEXT went back.
+//   - Nothing is gone when UIDNEXT went back, or when the mailbox holds as many
+//     messages as the server shows at most.
 
 // abilities are the rungs of the ladder that may be used with a connection.
 type abilities struct {
@@ -37,6 +38,7 @@ type look struct {
 	known mail.Known
 	limit int
 	items imapconn.Items // to ask of new messages
+	shows []uint32       // numbers of messages at which the server stops to show more
 	can   *abilities     // rungs that turn out not to work are taken out
 	// again selects the mailbox anew, and answers its counters of now.
 	again func(context.Context) (counters, error)
@@ -73,6 +75,10 @@ func (l *look) changes(ctx context.Context, since mail.Cursor) (mail.Delta, erro
 	c := cursor{validity: l.before.validity, next: uint32(min(l.next, maxUID))}
 	if back {
 		l.delta.Gone, l.delta.Unsettled = nil, fmt.Sprintf("the server's UIDNEXT went back from %d to %d", l.since.next, l.before.next)
+	}
+	if slices.Contains(l.shows, l.before.messages) {
+		l.delta.Gone = nil
+		l.delta.Unsettled = fmt.Sprintf("there are exactly %d messages, where this server stops to show more", l.before.messages)
 	}
 	// After an answer that was not complete, the next look is at everything.
 	if l.can.condstore && l.delta.Unsettled == "" {

@@ -169,11 +169,11 @@ func storeCommands(set imapconn.UIDSet, add bool, names []string) (commands []st
 	return commands
 }
 
-// ahead is how many commands of inARow may wait for their replies. With CONDSTORE
+// aheadOfReplies is how many commands of inARow may wait for their replies. With CONDSTORE
 // a server tells the new MODSEQ of each message (RFC 7162, 3.1.3), which nobody
 // reads while a command is written: so no more are on their way than any server
 // can take in.
-const ahead = 4
+const aheadOfReplies = 4
 
 // inARow runs commands that do not bear on each other, each sent before the reply
 // to the one before it is there. done is called with the number of a command and
@@ -192,7 +192,7 @@ func (s *session) inARow(ctx context.Context, commands []string, done func(i int
 		next++
 	}
 	for _, command := range commands {
-		if len(waiting) == ahead {
+		if len(waiting) == s.ahead(aheadOfReplies) {
 			take()
 		}
 		if first != nil {
@@ -210,6 +210,10 @@ func (s *session) inARow(ctx context.Context, commands []string, done func(i int
 	}
 	return first
 }
+
+// ahead is how many commands may wait for their replies: n, or fewer where the
+// server wants that.
+func (s *session) ahead(n int) int { return tighter(n, s.quirk.Ahead) }
 
 // asIs is for inARow: whatever is refused ends it.
 func asIs(_ int, err error) error { return err }

@@ -95,7 +95,7 @@ func (l *lane) hasRoom() bool {
 	if l.isCareful() && (len(l.sent) > 0 || len(l.unsure) > 0) {
 		return false
 	}
-	return len(l.sent) == 0 || len(l.sent) < laneCommands && l.octets < laneOctets
+	return len(l.sent) == 0 || len(l.sent) < l.sess.ahead(laneCommands) && l.octets < laneOctets
 }
 
 func (l *lane) isCareful() bool {
@@ -126,7 +126,7 @@ func (l *lane) send(ctx context.Context, g []sending) {
 
 // appendParts adds the arguments of one message.
 func (s *session) appendParts(parts []imapconn.Part, u *upload, wait bool) []imapconn.Part {
-	send, later := splitFlags(u.msg.Flags, s.appendFlags)
+	send, later := splitFlags(u.msg.Flags, s.quirk.StoreAfterAppend, s.quirk.KeywordsAfterAppend)
 	u.later = later
 	if !send.IsZero() {
 		parts = append(parts, imapconn.Raw("("+send.String()+")"))

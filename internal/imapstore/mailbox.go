@@ -16,7 +16,8 @@ type mailbox struct {
 	write bool
 	info  mail.MailboxInfo
 	sel   imapconn.Selected // of the opening
-	limit int64             // APPENDLIMIT, -1 for none
+
+	limits limits // of the messages that it takes
 
 	mu sync.Mutex
 	// floor is a UID that all messages that come from now on are above or equal
@@ -64,12 +65,12 @@ func (s *Store) openMailbox(ctx context.Context, name string, write bool) (*mail
 		}
 		return nil, failed(op, name, err)
 	}
-	sel, can, limit := sess.sel, sess.can, sess.appendLimit()
+	sel, can, limits := sess.sel, sess.can, sess.limits()
 	s.pool.give(sess)
 	if sel.UIDValidity == 0 {
 		return nil, mailboxError(op, name, mail.KindProtocol, "%w", errNoValidity)
 	}
-	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, limit: limit, floor: sel.UIDNext}
+	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, limits: limits, floor: sel.UIDNext}
 	m.info = mail.MailboxInfo{
 		Name: name, Use: p.use, ObjectID: p.objectID,
 		Validity: validityString(sel.UIDValidity), Messages: int(sel.Exists), Bytes: -1,
@@ -122,7 +123,7 @@ func (m *mailbox) Changes(ctx context.Context, since mail.Cursor, known mail.Kno
 	defer m.store.pool.give(sess)
 	l := &look{
 		conn: sess.conn, known: known, limit: limit, can: &sess.can, before: selectedCounters(sess.sel),
-		items: sess.newItems(),
+		items: sess.newItems(), shows: sess.quirk.ShowsAtMost,
 	}
 	if sess.sel.NoModSeq || sess.sel.HighestModSeq == 0 {
 		can := sess.can

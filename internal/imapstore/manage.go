@@ -19,6 +19,9 @@ func (s *Store) resolve(ctx context.Context, op, name string) (place, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.lookUp(name)
+	if _, there := s.names[name]; err == nil && !there {
+		err = s.pool.quirks().nameError(name)
+	}
 	if err == nil && (p.wire == "" || strings.ContainsAny(p.wire, "\x00\r\n")) {
 		err = errors.New("the name cannot be sent to the server")
 	}

@@ -3,6 +3,7 @@ package imapstore
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -118,6 +119,29 @@ func (l layout) wireName(name string) (string, error) {
 		}
 	}
 	return l.wire(l.prefix, components)
+}
+
+// nameError is why a server that has no mailbox of that name cannot have one; nil
+// when nothing is known against it.
+func (e effect) nameError(name string) error {
+	components := mail.SplitName(name)
+	if slices.Contains(e.BadNames, strings.ToLower(components[0])) {
+		return fmt.Errorf("%q is a name that this server keeps for itself", components[0])
+	}
+	if e.NoInboxChildren && len(components) > 1 && isInbox(components[0]) {
+		return fmt.Errorf("this server has no mailboxes below INBOX")
+	}
+	for _, c := range components {
+		switch {
+		case e.BadInNames != "" && strings.ContainsAny(c, e.BadInNames):
+			return fmt.Errorf("%q holds one of %q, which names on this server cannot", c, e.BadInNames)
+		case e.NoEdgeSpaces && strings.Trim(c, " ") != c:
+			return fmt.Errorf("%q begins or ends with a space, which names on this server cannot", c)
+		case e.NoDoubleSpaces && strings.Contains(c, "  "):
+			return fmt.Errorf("%q holds two spaces in a row, which names on this server cannot", c)
+		}
+	}
+	return nil
 }
 
 // componentName decodes one component of a name on the wire.

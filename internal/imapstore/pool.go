@@ -15,8 +15,10 @@ import (
 // from take to give.
 type pool struct {
 	cfg imapconn.Config
-	log func(string, ...any)
-	now func() time.Time
+	// table is quirkTable; tests take rows away.
+	table []Quirk
+	log   func(string, ...any)
+	now   func() time.Time
 	// dial is imapconn.Dial.
 	dial func(context.Context, imapconn.Config) (*imapconn.Conn, error)
 	// alive ends when the pool closes, and every dialling with it.
@@ -33,8 +35,8 @@ type pool struct {
 	changed chan struct{}
 	closed  bool
 	known   bool // the server's quirks are known
-	quirk   Quirk
-	names   []string
+	quirk   effect
+	peer    peer
 	broken  map[string]bool // capabilities that turned out not to work
 }
 
@@ -44,12 +46,33 @@ func newPool(cfg Config, now func() time.Time) *pool {
 	p := &pool{
 		cfg: cfg.Conn, log: cfg.Log, now: now, dial: imapconn.Dial,
 		most: max(cfg.Connections, 1), all: make(map[*session]bool), changed: make(chan struct{}),
-		broken: make(map[string]bool),
+		broken: make(map[string]bool), table: quirkTable,
+		peer: peer{addr: cfg.Conn.Addr, preset: cfg.Provider},
 	}
+	if cfg.quirks != nil {
+		p.table = cfg.quirks
+	}
+	p.cfg.Greeted = p.greeted
 	p.alive, p.end = context.WithCancel(context.Background())
-	p.quirk, p.names = quirksOf(p.cfg.Addr, nil, nil)
-	p.shrink(p.quirk.MaxConnections)
+	p.lookUp()
 	return p
+}
+
+// lookUp joins the quirks of what is known of the server. The caller holds the
+// lock, or nobody else has the pool.
+func (p *pool) lookUp() {
+	p.quirk = quirksOf(p.table, p.peer)
+	p.shrink(p.quirk.MaxConnections)
+}
+
+// greeted notes what the server says of itself before the login.
+func (p *pool) greeted(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known && p.peer.greeting == "" {
+		p.peer.greeting = text
+		p.lookUp()
+	}
 }
 
 // shrink lowers the number of sessions; 0 leaves it.
@@ -65,10 +88,10 @@ func (p *pool) size() int {
 	return p.most
 }
 
-func (p *pool) quirks() (Quirk, []string) {
+func (p *pool) quirks() effect {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.quirk, slices.Clone(p.names)
+	return p.quirk
 }
 
 // take waits for a session, one that has the mailbox wire selected in the wanted
@@ -214,9 +237,8 @@ func (p *pool) add(ctx context.Context) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.alive, cancel)()
-	quirk, _ := p.quirks()
 	cfg := p.cfg
-	cfg.NoCaps = slices.Concat(cfg.NoCaps, quirk.Deny)
+	cfg.NoCaps = slices.Concat(cfg.NoCaps, p.quirks().Deny)
 	conn, err := p.dial(ctx, cfg)
 
 	p.mu.Lock()
@@ -230,14 +252,14 @@ func (p *pool) add(ctx context.Context) (*session, error) {
 	case err == nil:
 		s := newSession(conn, p.cfg.NoCaps)
 		if !p.known { // what its capabilities tell; its ID is on its way
-			p.quirk, p.names = quirksOf(p.cfg.Addr, conn.Has, nil)
-			p.shrink(p.quirk.MaxConnections)
+			p.peer.has = conn.Has
+			p.lookUp()
 		}
-		s.heed(p.quirk)
+		s.heed(&p.quirk.Quirk)
 		p.all[s] = true
 		return s, nil
 	case ctx.Err() != nil || len(p.all) == 0:
-		return nil, err
+		return nil, p.quirk.explain(err)
 	}
 	// The same login worked before, so this is about their number: servers say
 	// so in many ways, down to "wrong password".
@@ -253,19 +275,25 @@ func (p *pool) learn(s *session) {
 		return
 	}
 	s.learned = true
-	quirk, names := quirksOf(p.cfg.Addr, s.conn.Has, s.conn.ServerID())
-	s.heed(quirk)
+	quirk := p.meet(s.conn.Has, s.conn.ServerID())
+	s.heed(&quirk.Quirk)
 	s.can.qresync = s.can.condstore && s.offers("QRESYNC") && s.conn.Enabled("QRESYNC")
+}
+
+// meet takes in what the first session to ask tells of the server.
+func (p *pool) meet(has func(string) bool, id map[string]string) effect {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known {
-		return
+		return p.quirk
 	}
-	p.known, p.quirk, p.names = true, quirk, names
-	if n := quirk.MaxConnections; n > 0 && n < p.most {
-		p.log("at most %d connections to this server (%v)", n, names)
-		p.shrink(n)
+	p.known, p.peer.has, p.peer.id = true, has, id
+	before := p.most
+	p.lookUp()
+	if p.most < before {
+		p.log("at most %d connections to this server (%v)", p.most, p.quirk.names())
 	}
+	return p.quirk
 }
 
 // give takes a session back.

@@ -50,11 +50,11 @@ func parseQuota(r imapconn.Response) (Quota, bool) {
 	return Quota{}, false
 }
 
-// AppendLimit is the most octets that one message may have (RFC 7889), -1 when the
-// server does not say.
+// AppendLimit is the most octets that one message may have, -1 when the server does
+// not say and no limit is known.
 func (s *Store) AppendLimit(ctx context.Context) (limit int64, err error) {
 	err = s.run(ctx, "", false, func(sess *session) error {
-		limit = sess.appendLimit()
+		limit = sess.limits().octets
 		return nil
 	})
 	return limit, failed("capability", "", err)
@@ -70,6 +70,5 @@ func (s *Store) NameError(ctx context.Context, name string) error {
 // FoldsNames reports whether names of mailboxes that differ in case only are one on
 // this server.
 func (s *Store) FoldsNames() bool {
-	effect, _ := s.pool.quirks()
-	return effect.FoldNames
+	return s.pool.quirks().FoldNames
 }

@@ -14,15 +14,13 @@ import (
 // session is one connection and what is selected on it. All but the atomic
 // fields belong to the goroutine that took it from the pool.
 type session struct {
-	conn *imapconn.Conn
-	can  abilities
-	deny map[string]bool // capabilities that are offered and do not work
-	// appendFlags are flags not to send with APPEND.
-	appendFlags mail.System
-	noMailboxID bool // STATUS is not to be asked for MAILBOXID
-	sel         imapconn.Selected
-	used        time.Time // when it was last given back
-	ran         bool      // a command was run, so the answers to those of the start are there
+	conn  *imapconn.Conn
+	can   abilities
+	deny  map[string]bool // capabilities that are offered and do not work
+	quirk Quirk           // of the server, as far as it is known by now
+	sel   imapconn.Selected
+	used  time.Time // when it was last given back
+	ran   bool      // a command was run, so the answers to those of the start are there
 	// learned: can and deny are as the server's ID and ENABLE tell. Before, they
 	// are good for listing mailboxes only.
 	learned bool
@@ -51,13 +49,12 @@ func newSession(conn *imapconn.Conn, noCaps []string) *session {
 }
 
 // heed takes the server's quirks into account.
-func (s *session) heed(q Quirk) {
+func (s *session) heed(q *Quirk) {
+	s.quirk = *q
 	for _, c := range q.Deny {
 		s.deny[c] = true
 	}
-	s.appendFlags |= q.StoreAfterAppend
 	s.can.search = s.can.search && !q.NoSearch
-	s.noMailboxID = s.noMailboxID || q.NoMailboxID
 	s.can.condstore = s.can.condstore && (s.offers("CONDSTORE") || s.offers("QRESYNC"))
 }
 

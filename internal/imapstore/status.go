@@ -73,7 +73,7 @@ func (s *session) statusItems() string {
 	if s.offers("STATUS=SIZE") {
 		items += " SIZE"
 	}
-	if s.offers("OBJECTID") && !s.noMailboxID {
+	if s.offers("OBJECTID") && !s.quirk.NoMailboxID {
 		items += " MAILBOXID"
 	}
 	return items

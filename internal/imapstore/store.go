@@ -33,6 +33,9 @@ type Config struct {
 	MessagesPerSecond float64
 	// Account is what Store.Account answers.
 	Account string
+	// Provider is the name of a preset whose row of the quirks table applies,
+	// whatever the server looks like; "" for none.
+	Provider string
 	// Trash is where Remove puts messages: the name of a mailbox, or a role like
 	// `\Trash`. "" expunges them.
 	Trash string
@@ -46,6 +49,8 @@ type Config struct {
 	TempDir string
 	// Log gets remarks for the user about how the account is used; nil for none.
 	Log func(format string, args ...any)
+
+	quirks []Quirk // in place of the table, for tests
 }
 
 // Store is an IMAP account.
@@ -111,8 +116,8 @@ func (s *Store) Close() error {
 // Quirks names the rows of the quirks table that apply to this server, for
 // reports.
 func (s *Store) Quirks() []string {
-	_, names := s.pool.quirks()
-	return names
+	effect := s.pool.quirks()
+	return effect.names()
 }
 
 // Connections is how many connections the account may have by now.

@@ -88,7 +88,7 @@ func TestSplitFlags(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("k", 51)
 	f := mail.Flags{System: mail.Seen | mail.Flagged | 0x80, Keywords: mail.Keywords("a ]x " + long)}
-	send, later := splitFlags(f, mail.Flagged)
+	send, later := splitFlags(f, mail.Flagged, false)
 	if got, want := send.String(), `\Seen a`; got != want {
 		t.Errorf("got %q with APPEND, want %q", got, want)
 	}
