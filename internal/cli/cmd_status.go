@@ -30,7 +30,7 @@ is asked, and nothing is changed.`,
 		Action: s.action(func(o *options, args []string) error {
 			eps := s.endpoints(o)
 			var list []endpoint
-			if len(args) == 1 && !config.IsURL(args[0]) {
+			if len(args) == 1 && !isServer(args[0]) {
 				e, err := eps.parse(args[0])
 				if err != nil {
 					return err
@@ -41,7 +41,7 @@ is asked, and nothing is changed.`,
 			}
 			if list == nil {
 				for _, arg := range args {
-					if config.IsURL(arg) {
+					if isServer(arg) {
 						return usageError("status", "name the account or the Maildir", "asks no server")
 					}
 				}

@@ -92,7 +92,7 @@ func (s *session) trashAction(name string, run func(o *options, a *config.Accoun
 		if len(args) == 0 {
 			return usageError(name, "postbag help "+name, "needs an account or a Maildir")
 		}
-		if config.IsURL(args[0]) {
+		if isServer(args[0]) {
 			return usageError(name, "name the account or the Maildir", "asks no server")
 		}
 		e, err := s.endpoints(o).parse(args[0])

@@ -53,7 +53,7 @@ the server deleted and a backup keeps are not counted.`,
 					return s.compareEnds(o, ends)
 				}
 			}
-			if len(args) == 1 && !config.IsURL(args[0]) {
+			if len(args) == 1 && !isServer(args[0]) {
 				e, err := eps.parse(args[0])
 				if err != nil {
 					return err

@@ -96,7 +96,7 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		conn.Trace = w
 	}
 	store, err := imapstore.Open(s.ctx, imapstore.Config{
-		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(), Trash: a.Trash,
+		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(), Provider: a.Provider, Trash: a.Trash,
 		MessagesPerSecond: a.LimitMessages, Log: s.out.note,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postbag/internal/config"
+	"postbag/internal/imapstore"
 	"postbag/internal/mail"
 )
 
@@ -49,7 +50,7 @@ func (e *endpoints) parse(arg string) (endpoint, error) {
 	switch {
 	case arg == "":
 		return endpoint{}, usageError("argument", "", "is empty")
-	case config.IsURL(arg):
+	case isServer(arg):
 		return e.server(arg)
 	case strings.HasPrefix(arg, "maildir:"), strings.ContainsAny(arg, `/\~`), arg == ".", arg == "..":
 		return e.maildir(arg)
@@ -68,13 +69,44 @@ func (e *endpoints) parse(arg string) (endpoint, error) {
 		}
 	}
 	if strings.Contains(arg, "@") {
-		mail.AsError(err).Hint = fmt.Sprintf("a server is written imaps://%s", arg)
+		return endpoint{}, e.noServer(arg, mail.AsError(err))
 	}
 	return endpoint{}, err
 }
 
+// noServer says how the server of an address is written that was taken for the name
+// of an account.
+func (e *endpoints) noServer(arg string, err *mail.Error) error {
+	provider, user, ok := strings.Cut(arg, ":")
+	if ok {
+		_, err := config.ServerOf(provider, user, e.env.config())
+		return err
+	}
+	err.Hint = fmt.Sprintf("a server is written imaps://%s", arg)
+	if preset := imapstore.PresetFor(arg); preset != "" {
+		err.Hint = fmt.Sprintf("its server is written %s:%s", preset, arg)
+	}
+	return err
+}
+
+// isServer reports whether an argument has the form of a server's address, or is a
+// provider's name with a user, "gmail:me@example.org".
+func isServer(arg string) bool {
+	provider, user, ok := strings.Cut(arg, ":")
+	if ok && user != "" && !strings.HasPrefix(user, "//") {
+		_, known, _ := imapstore.FindPreset(provider)
+		return known
+	}
+	return config.IsURL(arg)
+}
+
 // server reads an address.
 func (e *endpoints) server(arg string) (endpoint, error) {
+	if !config.IsURL(arg) {
+		provider, user, _ := strings.Cut(arg, ":")
+		a, err := config.ServerOf(provider, user, e.env.config())
+		return endpoint{account: a}, err
+	}
 	server, err := config.ParseServer(arg)
 	if err != nil {
 		return endpoint{}, err
@@ -95,7 +127,7 @@ func (e *endpoints) maildir(arg string) (endpoint, error) {
 // pairs reads the arguments of a command that works on accounts, or on one
 // server and one Maildir tree. Without arguments all accounts are meant.
 func (e *endpoints) pairs(command string, args []string) ([]endpoint, error) {
-	if len(args) > 0 && config.IsURL(args[0]) {
+	if len(args) > 0 && isServer(args[0]) {
 		if len(args) != 2 {
 			return nil, usageError(command, fmt.Sprintf("postbag %s SERVER MAILDIR", command), "a server needs one Maildir beside it")
 		}
@@ -103,7 +135,7 @@ func (e *endpoints) pairs(command string, args []string) ([]endpoint, error) {
 		if err != nil {
 			return nil, err
 		}
-		if config.IsURL(args[1]) {
+		if isServer(args[1]) {
 			return nil, usageError(command, "from server to server is another command's work", "the second argument is no Maildir: %s", config.RedactURL(args[1]))
 		}
 		tree, err := e.maildir(args[1])

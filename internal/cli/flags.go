@@ -10,6 +10,7 @@ import (
 
 	"postbag/internal/auth"
 	"postbag/internal/config"
+	"postbag/internal/imapstore"
 	"postbag/internal/mail"
 	"postbag/internal/mapping"
 )
@@ -362,7 +363,7 @@ func atFlag(flag string, err error) error {
 
 // config is what package config needs of the environment.
 func (env *Env) config() config.Environment {
-	return config.Environment{LookupEnv: env.LookupEnv, Home: env.Home}
+	return config.Environment{LookupEnv: env.LookupEnv, Home: env.Home, Preset: imapstore.FindPreset}
 }
 
 // absolute is a path given as an argument.

@@ -36,6 +36,7 @@ type Config struct {
 type Account struct {
 	Name           string
 	Server         Server
+	Provider       string // the name of a preset
 	Maildir        string
 	Layout         string // "verbatim", "maildir++", "flat"
 	State          string
@@ -69,6 +70,10 @@ type Account struct {
 type Environment struct {
 	LookupEnv func(name string) (string, bool)
 	Home      string // the home directory; "" when there is none
+	// Preset is the address, without a user, that a provider's short name stands for;
+	// "" when each user of it has a server of their own. Without such a name all are
+	// answered. nil knows none.
+	Preset func(name string) (server string, ok bool, all []string)
 }
 
 // DefaultPath is where the configuration is when nobody says otherwise.

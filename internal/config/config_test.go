@@ -137,7 +137,7 @@ func TestLoadErrors(t *testing.T) {
 		{"number for a text", account + "since = 2024", "PATH line 3: accounts.a.since: a text is wanted", ""},
 		{"twice", account + account, "PATH line 3: accounts.a: table a already exists", ""},
 		{"cut off", account + "maildir = 'x", "PATH line 3: unterminated literal string", ""},
-		{"no server", "[accounts.a]\nuser='me'", "PATH: accounts.a.server: is missing", `server = "imaps://imap.example.org"`},
+		{"no server", "[accounts.a]\nuser='me'", "PATH: accounts.a.server: is missing", `server = "imaps://imap.example.org", or provider = "gmail"`},
 		{"no user", "[accounts.a]\nserver='imaps://h.example'", "PATH: accounts.a.user: is missing", `user = "me@example.org"`},
 		{"two users", account + "user='you'", `PATH: accounts.a.user: is "you", and server says "me"`, ""},
 		{"password in the address", "[accounts.a]\nserver = 'imaps://me:" + canary + "@h.example'", "PATH: accounts.a.server: a password does not belong in an address: other users and the shell's history see it", "take it out and give --password-command, --password-file or --password-env; a colon in the user's name is written %3A"},

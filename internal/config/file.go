@@ -22,6 +22,7 @@ type (
 	}
 	account struct {
 		Server         string    `toml:"server"`
+		Provider       string    `toml:"provider"`
 		User           string    `toml:"user"`
 		Maildir        string    `toml:"maildir"`
 		Layout         string    `toml:"layout"`

@@ -46,6 +46,7 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 		set(key, value, func() (err error) { *to, err = expand(value, base, env); return })
 	}
 	set("server", a.Server, func() (err error) { out.Server, err = ParseServer(a.Server); return })
+	set("provider", a.Provider, func() error { return a.preset(out, env) })
 	set("user", a.User, func() error { return out.setUser(a.User) })
 	path("maildir", a.Maildir, &out.Maildir)
 	path("state", a.State, &out.State)
@@ -72,8 +73,8 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 
 // resolveMixed does the keys that are not plain texts.
 func (a *account) resolveMixed(out *Account, base string, env Environment) (err error) {
-	if a.Server == "" {
-		return atKey("server", usage("", `server = "imaps://imap.example.org"`, "is missing"))
+	if a.Server == "" && a.Provider == "" {
+		return atKey("server", usage("", `server = "imaps://imap.example.org", or provider = "gmail"`, "is missing"))
 	}
 	if out.Tunnel, err = command(a.Tunnel, env); err != nil {
 		return atKey("tunnel", err)
@@ -123,6 +124,56 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 		}
 	}
 	return nil
+}
+
+// preset takes in what the provider's name stands for.
+func (a *account) preset(out *Account, env Environment) error {
+	server, err := env.preset(a.Provider)
+	if err != nil {
+		return err
+	}
+	out.Provider = strings.ToLower(a.Provider)
+	switch {
+	case a.Server != "":
+		return nil
+	case server == "":
+		return usage("", `add server = "imaps://mail.example.org"`, "%q has no server that all its users share", a.Provider)
+	}
+	out.Server, err = ParseServer(server)
+	return err
+}
+
+// preset finds what a provider's name stands for.
+func (env Environment) preset(name string) (server string, err error) {
+	var all []string
+	if env.Preset != nil {
+		var ok bool
+		if server, ok, all = env.Preset(name); ok {
+			return server, nil
+		}
+	}
+	hint := "one of " + strings.Join(all, ", ")
+	if near := Nearest(name, all); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return "", usage("", hint, "no provider %q is known", name)
+}
+
+// ServerOf is the account of a user at a provider. Errors name what was written.
+func ServerOf(provider, user string, env Environment) (*Account, error) {
+	out := &Account{}
+	a := &account{Provider: provider}
+	err := a.preset(out, env)
+	if err == nil {
+		err = checkUser(user)
+	} else if server, unknown := env.preset(provider); unknown == nil && server == "" {
+		mail.AsError(err).Hint = fmt.Sprintf("write imaps://%s@mail.example.org, with the name of your server", escapeUser(user))
+	}
+	if err != nil {
+		return nil, atKey(provider+":"+user, err)
+	}
+	out.Server.User = user
+	return out, nil
 }
 
 // setUser puts user where the address left it open.

@@ -138,15 +138,26 @@ func (p *planner) fitting(name string) string {
 			b.WriteRune(r)
 		}
 		c = b.String()
-		for strings.HasPrefix(c, " ") || c != "" && !p.fits(c) && p.fits("_"+c[1:]) {
+		for c != "" && !p.fits(c) && !p.fits(c+"_") && (c[0] == ' ' || p.fits("_"+c[1:])) {
 			c = "_" + c[1:]
 		}
 		if trimmed := strings.TrimRight(c, " ."); trimmed != c && !p.fits(c) {
 			c = trimmed + strings.Repeat("_", len(c)-len(trimmed))
 		}
+		for strings.Contains(c, "  ") && !p.fits(c) {
+			c = strings.Replace(c, "  ", " _", 1)
+		}
 		components[i] = c
 	}
-	return mail.JoinName(components...)
+	// What is left is about the whole: a name that is kept for something else.
+	fitted := mail.JoinName(components...)
+	if p.dest.Fits(fitted) != nil {
+		components[0] += "_"
+		if other := mail.JoinName(components...); p.dest.Fits(other) == nil {
+			return other
+		}
+	}
+	return fitted
 }
 
 func (p *planner) fits(component string) bool {

@@ -26,6 +26,15 @@ func noDots(name string) error {
 	return nil
 }
 
+// keeps is a server that keeps a name for itself, has nothing below INBOX, and takes
+// no two spaces in a row.
+func keeps(name string) error {
+	if name == "Files" || strings.HasPrefix(name, "Files/") || strings.HasPrefix(name, "INBOX/") || strings.Contains(name, "  ") {
+		return errors.New("cannot be")
+	}
+	return nil
+}
+
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -45,6 +54,7 @@ func TestPlan(t *testing.T) {
 		"an exact rule before a pattern": {source: []string{"A", "AB"}, rules: []string{"A*=X*", "AB=Y"}, want: "A>X rule, AB>Y rule"},
 		"left out":                       {source: []string{"A", "B"}, rules: []string{"A="}, want: "A> rule, B>B name"},
 		"under":                          {source: []string{"INBOX", `Sent \Sent`}, dest: []string{`Sent \Sent`}, under: "Old", want: "INBOX>Old/INBOX name, Sent>Old/Sent name"},
+		"kept for something else":        {source: []string{"Files", "Files/A", "INBOX", "INBOX/A"}, fits: keeps, want: "Files>Files_ changed, Files/A>Files_/A changed, INBOX>INBOX name, INBOX/A>INBOX_/A changed, a   b>a _ b changed"},
 		"changed":                        {source: []string{"a.b/c", "trail /x"}, fits: noDots, want: "a.b/c>a_b/c changed, trail /x>trail_/x changed"},
 	} {
 		var rules []Rule
@@ -58,6 +68,9 @@ func TestPlan(t *testing.T) {
 		source := boxes(tt.source...)
 		if name == "changed" {
 			source = []mail.MailboxInfo{{Name: "a.b/c"}, {Name: "trail /x"}}
+		}
+		if name == "kept for something else" {
+			source = append(source, mail.MailboxInfo{Name: "a   b"})
 		}
 		routes, err := Plan(source, Dest{Listed: boxes(tt.dest...), Fits: tt.fits}, rules, tt.under)
 		if err != nil {
