@@ -38,6 +38,7 @@ func commands(s *session) []*cli.Command {
 		statusCommand(s),
 		trashCommand(s),
 		mailboxesCommand(s),
+		doctorCommand(s),
 		demoCommand(s),
 		versionCommand(s),
 	}

@@ -68,7 +68,8 @@ func TestDocumentedObjects(t *testing.T) {
 	types := map[string]reflect.Type{
 		"summary": reflect.TypeFor[summary](), "mailbox, of backup": reflect.TypeFor[changeEvent](),
 		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](), "route": reflect.TypeFor[routeEvent](),
-		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "version, of version": reflect.TypeFor[versionEvent](),
+		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "server, of doctor": reflect.TypeFor[serverEvent](), "maildir, of doctor": reflect.TypeFor[treeEvent](),
+		"version, of version": reflect.TypeFor[versionEvent](),
 	}
 	if len(sections) != len(types) {
 		t.Errorf("got %d sections, want %d", len(sections), len(types))

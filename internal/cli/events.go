@@ -156,6 +156,61 @@ type trashedEvent struct {
 	Subject  string     `json:"subject,omitempty"`
 }
 
+// serverEvent is what doctor tells of a server.
+type serverEvent struct {
+	Event        string     `json:"event"`
+	Account      string     `json:"account,omitempty"`
+	Server       string     `json:"server"`
+	Software     string     `json:"software,omitempty"`
+	Capabilities []string   `json:"capabilities"`
+	Changes      string     `json:"changes"`
+	Listing      string     `json:"listing"`
+	Moves        string     `json:"moves,omitempty"`
+	Expunges     bool       `json:"expunges"`
+	Several      bool       `json:"several"`
+	Literals     string     `json:"literals,omitempty"`
+	Compress     bool       `json:"compress"`
+	Connections  int        `json:"connections"`
+	AppendLimit  *int64     `json:"append_limit,omitempty"`
+	MaxLine      int        `json:"max_line,omitempty"`
+	QuotaUsed    *int64     `json:"quota_used,omitempty"`
+	QuotaLimit   *int64     `json:"quota_limit,omitempty"`
+	Prefix       string     `json:"prefix,omitempty"`
+	Delimiter    string     `json:"delimiter,omitempty"`
+	Roles        []roleOf   `json:"roles"`
+	Known        []knownFor `json:"known"`
+}
+
+// roleOf is a mailbox with a role.
+type roleOf struct {
+	Role    string `json:"role"`
+	Mailbox string `json:"mailbox"`
+}
+
+// knownFor is something that the server is known for.
+type knownFor struct {
+	Name    string   `json:"name"`
+	Effects []string `json:"effects"`
+	Advice  []string `json:"advice"`
+	Sources []string `json:"sources"`
+}
+
+// treeEvent is what doctor tells of a Maildir.
+type treeEvent struct {
+	Event         string   `json:"event"`
+	Account       string   `json:"account,omitempty"`
+	Maildir       string   `json:"maildir"`
+	Layout        string   `json:"layout"`
+	ID            string   `json:"id,omitempty"`
+	Owner         string   `json:"owner,omitempty"`
+	State         string   `json:"state,omitempty"`
+	Folds         bool     `json:"folds"`
+	InfoSeparator string   `json:"info_separator"`
+	Flushes       bool     `json:"flushes"`
+	FineTimes     bool     `json:"fine_times"`
+	Remarks       []string `json:"remarks"`
+}
+
 // errorEvent is an error that ended the command, or one account's part of it.
 type errorEvent struct {
 	Event   string `json:"event"`

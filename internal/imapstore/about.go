@@ -1,6 +1,12 @@
 package imapstore
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"postbag/internal/mail"
+)
 
 // About is what a server is and offers, and how it is used: for a person to read.
 type About struct {
@@ -94,4 +100,43 @@ func (s *session) about() About {
 		}
 	}
 	return a
+}
+
+// Effects says in words, each a part of a sentence, what a row makes of its server.
+func (q *Quirk) Effects() (list []string) {
+	say := func(when bool, format string, args ...any) {
+		if when {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	say(q.MaxConnections > 0, "at most %d connections", q.MaxConnections)
+	say(q.Ahead == 1, "each command waits for the reply to the one before")
+	say(q.Ahead > 1, "at most %d commands ahead of their replies", q.Ahead)
+	for _, c := range q.Deny {
+		say(true, "%s is not used", c)
+	}
+	say(q.NoSearch, "SEARCH is not used: messages are listed")
+	say(q.FoldNames, "names of mailboxes that differ in case only are one")
+	say(q.NoMailboxID, "STATUS is not asked for MAILBOXID")
+	if n := len(q.ShowsAtMost); n > 0 {
+		words := strings.Fields(strings.Trim(fmt.Sprint(q.ShowsAtMost), "[]"))
+		last := words[n-1]
+		if n > 1 {
+			last = strings.Join(words[:n-1], ", ") + " or " + last
+		}
+		say(true, "a mailbox that shows exactly %s messages may hold more: nothing in it counts as deleted", last)
+	}
+	say(q.StoreAfterAppend != 0, "%s is set after an upload, not with it", mail.Flags{System: q.StoreAfterAppend})
+	say(q.KeywordsAfterAppend, "keywords are set after an upload, not with it")
+	say(q.AppendLimit > 0, "a message above %d MB is not sent", q.AppendLimit>>20)
+	say(q.MaxLine > 0, "a message with a line above %d octets is not sent", q.MaxLine)
+	say(q.FinalCRLF, "a message that does not end in CRLF is not sent")
+	for _, name := range q.BadNames {
+		say(true, "no mailbox is made with the name %q", name)
+	}
+	say(q.BadInNames != "", "no mailbox is made with %q in its name", q.BadInNames)
+	say(q.NoEdgeSpaces, "no mailbox is made whose name begins or ends with a space")
+	say(q.NoDoubleSpaces, "no mailbox is made with two spaces in a row in its name")
+	say(q.NoInboxChildren, "no mailbox is made below INBOX")
+	return list
 }
