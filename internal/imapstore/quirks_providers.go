@@ -81,7 +81,7 @@ var providerRows = []Quirk{
 		Name:    "GoDaddy",
 		Hosts:   []string{"secureserver.net"},
 		Presets: []Preset{{Name: "godaddy", Server: "imaps://imap.secureserver.net"}},
-		Login:   "this is the server of GoDaddy's own mail; a mailbox of Microsoft 365 that GoDaddy sold is at microsoft365:",
+		Login:   "this is the server of GoDaddy's own mail; a mailbox of Microsoft 365 that GoDaddy sold has the short name microsoft365",
 		Sources: []Source{
 			{"Presets", "https://imapsync.lamiral.info/FAQ.d/FAQ.GoDaddy.txt", "2026-11"},
 			{"Login", "https://imapsync.lamiral.info/FAQ.d/FAQ.Exchange.txt", "2026-11"},
