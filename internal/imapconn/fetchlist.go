@@ -119,17 +119,39 @@ func (c *Conn) FetchList(ctx context.Context, set UIDSet, items Items, changedSi
 	c.wire.list.Store(lf)
 	defer c.wire.list.Store(nil)
 	for _, chunk := range set.Chunks(MaxSetBytes) {
-		lf.want = chunk
-		lf.room = 2*min(chunk.Count(), 1<<29) + 100_000
-		s, err := c.roundTrip(ctx, "fetch", nil, Raw("UID FETCH "+chunk.String()+" "+names+modifier))
-		if err != nil {
-			return err
-		}
-		if s.Type == "OK" && lf.err != nil {
-			return lf.err
+		for !chunk.IsEmpty() {
+			lf.want = chunk
+			lf.room = 2*min(chunk.Count(), 1<<29) + 100_000
+			s, err := c.roundTrip(ctx, "fetch", nil, Raw("UID FETCH "+chunk.String()+" "+names+modifier))
+			if err != nil {
+				return err
+			}
+			if s.Type == "OK" && lf.err != nil {
+				return lf.err
+			}
+			if chunk, err = chunk.unprocessed(*s); err != nil {
+				return err
+			}
 		}
 	}
 	return lf.err
+}
+
+// unprocessed is what a server left out of a set that has more messages than it
+// takes in one command: it begins with the highest UID, and tells the lowest that
+// it came to (RFC 9738, 3.1).
+func (s UIDSet) unprocessed(status Status) (UIDSet, error) {
+	_, lowest, ok := strings.Cut(status.CodeArgs, " ")
+	if status.Code != "MESSAGELIMIT" || !ok {
+		return UIDSet{}, nil
+	}
+	uid, ok := parseUint32([]byte(lowest))
+	rest := s.Below(uid)
+	if !ok || uid == 0 || rest.Count() == s.Count() {
+		return UIDSet{}, &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindProtocol, Op: "fetch",
+			Err: protocolf("MESSAGELIMIT with %q", lowest)}
+	}
+	return rest, nil
 }
 
 // Selected is the answer to SELECT or EXAMINE (RFC 9051, 6.3.2). What the server

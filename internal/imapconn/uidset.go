@@ -145,6 +145,38 @@ func (s UIDSet) Chunks(maxBytes int) []UIDSet {
 	return chunks
 }
 
+// Below are the UIDs of the set that are below uid.
+func (s UIDSet) Below(uid uint32) UIDSet {
+	var below UIDSet
+	for _, r := range s.ranges {
+		if r.Lo < uid {
+			below.ranges = append(below.ranges, UIDRange{r.Lo, min(r.Hi, uid-1)})
+		}
+	}
+	return below
+}
+
+// Split cuts the set into sets of at most n UIDs, in ascending order.
+func (s UIDSet) Split(n int) []UIDSet {
+	var parts []UIDSet
+	var now UIDSet
+	room := max(n, 1)
+	for _, r := range s.ranges {
+		for lo := uint64(r.Lo); lo <= uint64(r.Hi); {
+			hi := min(uint64(r.Hi), lo+uint64(room)-1)
+			now.ranges = append(now.ranges, UIDRange{uint32(lo), uint32(hi)})
+			if room -= int(hi - lo + 1); room == 0 {
+				parts, now, room = append(parts, now), UIDSet{}, max(n, 1)
+			}
+			lo = hi + 1
+		}
+	}
+	if !now.IsEmpty() {
+		parts = append(parts, now)
+	}
+	return parts
+}
+
 // errSet is the reason when a set cannot be parsed.
 var errSet = errors.New("malformed UID set")
 

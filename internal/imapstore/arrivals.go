@@ -139,7 +139,7 @@ func (f *search) candidates(w *wanted, sized bool) []uint32 {
 // readDigests reads messages to compute their digests.
 func (f *search) readDigests(ctx context.Context, all []uint32) error {
 	all = slices.DeleteFunc(slices.Clone(all), func(uid uint32) bool { return f.digests[uid].Known() })
-	for _, set := range imapconn.NewUIDSet(all...).Chunks(setBytes) {
+	for _, set := range f.sess.chunks(imapconn.NewUIDSet(all...)) {
 		err := f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, _ int64, body io.Reader) error {
 			h := sha256.New()
 			if _, err := io.Copy(h, body); err != nil {

@@ -37,7 +37,7 @@ func (m *mailbox) Describe(ctx context.Context, refs []mail.Ref, _ bool, fn func
 // for each that is there.
 func describe1(ctx context.Context, sess *session, set imapconn.UIDSet, fn func(mail.Message) error) error {
 	items := sess.newItems() | imapconn.HeaderMessageID
-	for _, chunk := range set.Chunks(setBytes) {
+	for _, chunk := range sess.chunks(set) {
 		told := make(map[uint32]bool)
 		err := sess.conn.FetchList(ctx, chunk, items, 0, false, func(it imapconn.Item) error {
 			// Without header and size it is news about flags, not the answer.
@@ -119,9 +119,12 @@ func (f *fetch) all(ctx context.Context) error {
 
 // round asks for all that is in todo, and leaves there what did not come.
 func (f *fetch) round(ctx context.Context) error {
+	if err := f.open(ctx); err != nil {
+		return f.fatal(err)
+	}
 	var missing imapconn.UIDSet
 	var trouble error
-	for _, chunk := range f.todo.Chunks(setBytes) {
+	for _, chunk := range f.sess.chunks(f.todo) {
 		if trouble == nil {
 			chunk, trouble = f.some(ctx, chunk)
 		}
@@ -133,12 +136,18 @@ func (f *fetch) round(ctx context.Context) error {
 	return f.fatal(trouble)
 }
 
+// open takes a session, where the last one was lost.
+func (f *fetch) open(ctx context.Context) (err error) {
+	if f.sess == nil {
+		f.sess, err = f.box.session(ctx, false)
+	}
+	return err
+}
+
 // some fetches the messages of set, and answers which of them did not come.
 func (f *fetch) some(ctx context.Context, set imapconn.UIDSet) (missing imapconn.UIDSet, err error) {
-	if f.sess == nil {
-		if f.sess, err = f.box.session(ctx, false); err != nil {
-			return set, err
-		}
+	if err := f.open(ctx); err != nil {
+		return set, err
 	}
 	came := make(map[uint32]bool)
 	err = f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, size int64, body io.Reader) error {
@@ -202,11 +211,8 @@ func (f *fetch) fatal(err error) error {
 
 // present are the messages of set that are in the mailbox.
 func (f *fetch) present(ctx context.Context, set imapconn.UIDSet) (imapconn.UIDSet, error) {
-	if f.sess == nil {
-		var err error
-		if f.sess, err = f.box.session(ctx, false); err != nil {
-			return set, err
-		}
+	if err := f.open(ctx); err != nil {
+		return set, err
 	}
 	return present(ctx, f.sess, set)
 }
@@ -214,7 +220,7 @@ func (f *fetch) present(ctx context.Context, set imapconn.UIDSet) (imapconn.UIDS
 // present are the messages of set that the server lists.
 func present(ctx context.Context, sess *session, set imapconn.UIDSet) (imapconn.UIDSet, error) {
 	var there imapconn.UIDSet
-	for _, chunk := range set.Chunks(setBytes) {
+	for _, chunk := range sess.chunks(set) {
 		err := sess.conn.FetchList(ctx, chunk, imapconn.Flags, 0, false, func(it imapconn.Item) error {
 			if chunk.Contains(it.UID) {
 				there.Add(it.UID)

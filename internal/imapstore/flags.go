@@ -102,7 +102,7 @@ func (m *mailbox) setFlags(ctx context.Context, sess *session, changes []mail.Fl
 // flagsOf asks for the flags of the messages in set, sorted by UID.
 func (s *session) flagsOf(ctx context.Context, set imapconn.UIDSet) ([]mail.FlagState, error) {
 	var d mail.Delta
-	for _, chunk := range set.Chunks(setBytes) {
+	for _, chunk := range s.chunks(set) {
 		err := s.conn.FetchList(ctx, chunk, imapconn.Flags, 0, false, func(it imapconn.Item) error {
 			if it.HasFlags && chunk.Contains(it.UID) {
 				d.Flags = append(d.Flags, flagState(it.UID, it.Flags))
@@ -124,7 +124,7 @@ func (s *session) storeGroups(ctx context.Context, groups []*flagGroup) error {
 	var commands []string
 	var of []*flagGroup
 	for _, g := range groups {
-		for _, command := range storeCommands(imapconn.NewUIDSet(g.uids...), g.add, g.flags.Names()) {
+		for _, command := range s.storeCommands(imapconn.NewUIDSet(g.uids...), g.add, g.flags.Names()) {
 			commands, of = append(commands, command), append(of, g)
 		}
 	}
@@ -142,7 +142,7 @@ func (s *session) storeGroups(ctx context.Context, groups []*flagGroup) error {
 			continue
 		}
 		for _, name := range names {
-			one := storeCommands(imapconn.NewUIDSet(g.uids...), g.add, []string{name})
+			one := s.storeCommands(imapconn.NewUIDSet(g.uids...), g.add, []string{name})
 			err = s.inARow(ctx, one, func(_ int, err error) error {
 				if refused(err) {
 					return nil
@@ -158,12 +158,12 @@ func (s *session) storeGroups(ctx context.Context, groups []*flagGroup) error {
 }
 
 // storeCommands add or take away flags, never replace them (RFC 4549, 4.2.3).
-func storeCommands(set imapconn.UIDSet, add bool, names []string) (commands []string) {
+func (s *session) storeCommands(set imapconn.UIDSet, add bool, names []string) (commands []string) {
 	item := "-FLAGS.SILENT"
 	if add {
 		item = "+FLAGS.SILENT"
 	}
-	for _, chunk := range set.Chunks(setBytes) {
+	for _, chunk := range s.chunks(set) {
 		commands = append(commands, "UID STORE "+chunk.String()+" "+item+" ("+strings.Join(names, " ")+")")
 	}
 	return commands
@@ -258,14 +258,14 @@ func (m *mailbox) Remove(ctx context.Context, refs []mail.Ref) ([]mail.Ref, erro
 
 // expunge marks and expunges, and answers what is not there afterwards.
 func (s *session) expunge(ctx context.Context, set imapconn.UIDSet) (gone imapconn.UIDSet, err error) {
-	if err := s.inARow(ctx, storeCommands(set, true, []string{`\Deleted`}), asIs); err != nil {
+	if err := s.inARow(ctx, s.storeCommands(set, true, []string{`\Deleted`}), asIs); err != nil {
 		return gone, err
 	}
 	if !s.offers("UIDPLUS") {
 		return gone, nil
 	}
 	var commands []string
-	for _, chunk := range set.Chunks(setBytes) {
+	for _, chunk := range s.chunks(set) {
 		commands = append(commands, "UID EXPUNGE "+chunk.String())
 	}
 	if err := s.inARow(ctx, commands, asIs); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postbag/internal/imapconn"
 	"postbag/internal/mail"
 )
 
@@ -28,6 +29,21 @@ func (s *session) limits() limits {
 		l.octets = n
 	}
 	return l
+}
+
+// chunks are the sets of UIDs to send for a set of messages that are there: none too
+// long, nor of more messages than the server takes in one command (RFC 9738).
+func (s *session) chunks(set imapconn.UIDSet) []imapconn.UIDSet {
+	chunks := set.Chunks(setBytes)
+	most, ok := s.number("MESSAGELIMIT")
+	if !ok {
+		return chunks
+	}
+	var parts []imapconn.UIDSet
+	for _, c := range chunks {
+		parts = append(parts, c.Split(int(min(most, 1<<20)))...)
+	}
+	return parts
 }
 
 // number is the value of a capability that has one, "APPENDLIMIT=1000".

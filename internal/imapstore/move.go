@@ -36,7 +36,7 @@ func (m *mailbox) Move(ctx context.Context, refs []mail.Ref, to string) ([]mail.
 	m.store.pool.stale(target.wire)
 	defer m.store.pool.arrived(target.wire, nil)
 	var moved []mail.Moved
-	for _, chunk := range uidSet(refs).Chunks(setBytes) {
+	for _, chunk := range sess.chunks(uidSet(refs)) {
 		some, err := m.moveSome(ctx, sess, chunk, target)
 		moved = append(moved, some...)
 		if err != nil {
