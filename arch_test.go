@@ -17,7 +17,7 @@ var may = map[string][]string{
 	"": {"internal/cli"},
 	"internal/cli": {
 		"internal/auth", "internal/config", "internal/demo", "internal/imapconn", "internal/imapstore",
-		"internal/export", "internal/mail", "internal/mapping", "internal/match", "internal/progress",
+		"internal/export", "internal/mail", "internal/mapping", "internal/match", "internal/monitor", "internal/progress",
 		"internal/repair",
 		"maildir", "state", "sync",
 	},
@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"internal/mail":      {},
 	"internal/mapping":   {"internal/mail"},
 	"internal/match":     {"internal/mail"},
+	"internal/monitor":   {},
 	"internal/repair":    {},
 	"internal/storetest": {"internal/mail", "state"},
 	"internal/imaptest":  {"internal/demo", "internal/mail"},
