@@ -25,6 +25,7 @@ type session struct {
 	env    *Env
 	out    *output
 	asking atomic.Bool // a question waits at the terminal, and nothing is under way
+	watch  watch       // whom to tell how it went
 }
 
 // commands are all commands, in the order of the help.
@@ -86,14 +87,13 @@ func (s *session) main(c call, list []*cli.Command, err error) int {
 	if err == nil {
 		err = s.run(c, list)
 	}
-	if reported, ok := errors.AsType[exitError](err); ok {
-		return s.out.end(int(reported))
-	}
 	code := exitDone
-	if err != nil {
+	if reported, ok := errors.AsType[exitError](err); ok {
+		code = int(reported)
+	} else if err != nil {
 		code = s.out.fail("", err)
 	}
-	return s.out.end(code)
+	return s.out.end(s.watch.finish(code))
 }
 
 // help writes the help of the command, or the list of commands.
@@ -138,6 +138,7 @@ func (s *session) action(run func(o *options, args []string) error) cli.ActionFu
 		if err != nil {
 			return err
 		}
+		s.watch.begin(s, c, o)
 		return run(o, c.Args().Slice())
 	}
 }

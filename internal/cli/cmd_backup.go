@@ -31,7 +31,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
 			subscriptionsFlag(),
 			refusedFlag(),
 			&cli.BoolFlag{Name: "refill", Category: catWhat, Usage: "check every file in the Maildir, and copy again what is missing or damaged"},
-		}, guardFlags(), createFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
+		}, guardFlags(), createFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			list, err := s.endpoints(o).pairs("backup", args)
 			if err != nil {

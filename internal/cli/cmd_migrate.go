@@ -51,7 +51,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			refusedFlag(),
-		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), outputFlags(), quietFlags()),
+		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if o.csv != "" {
 				if len(args) > 0 {
@@ -63,7 +63,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
 			if err != nil {
 				return err
 			}
-			if code := s.migrate(o, from, to); code != exitDone {
+			if code := s.watch.account(from, func() int { return s.migrate(o, from, to) }); code != exitDone {
 				return exitError(code)
 			}
 			return nil

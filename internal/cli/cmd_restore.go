@@ -31,15 +31,18 @@ Maildir and its server in the configuration.`,
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag()}, configFlags(), serverFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
 				return err
 			}
-			var open closers
-			report, err := s.runRestore(o, a, &open)
-			if code := s.reported("", report, err, &open); code != exitDone {
+			code := s.watch.account(a, func() int {
+				var open closers
+				report, err := s.runRestore(o, a, &open)
+				return s.reported("", report, err, &open)
+			})
+			if code != exitDone {
 				return exitError(code)
 			}
 			return nil

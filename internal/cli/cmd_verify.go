@@ -37,7 +37,7 @@ the server deleted and a backup keeps are not counted.`,
   postbag verify old new --deep`,
 		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
-		}, mapFlags(), configFlags(), withoutPace(serverFlags()), secondFlags(), maildirFlags(), outputFlags(), quietFlags()),
+		}, mapFlags(), configFlags(), withoutPace(serverFlags()), secondFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			eps := s.endpoints(o)
 			if len(args) == 2 {
@@ -77,7 +77,7 @@ func (s *session) verifyTree(o *options, e endpoint) error {
 		return usageError("--deep", "postbag verify SERVER MAILDIR --deep", "compares with a server, and none was named")
 	}
 	a := o.withFlags(&config.Account{Maildir: e.maildir})
-	if code := s.verify(o, a, false, ""); code != exitDone {
+	if code := s.watch.account(a, func() int { return s.verify(o, a, false, "") }); code != exitDone {
 		return exitError(code)
 	}
 	return nil
@@ -151,6 +151,9 @@ func (o *output) addVerified(v *sync.Verified) {
 	sum.Messages += v.Messages
 	sum.Bytes += v.Bytes
 	sum.Findings += v.Findings
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.checked = &verified{v.Messages, v.Bytes, v.Findings}
 }
 
 func (s *session) runVerify(o *options, a *config.Account, server bool, label string, open *closers) (*sync.Verified, error) {

@@ -18,9 +18,16 @@ func unjoined(ends []endpoint) bool {
 
 // compareEnds compares any two places by what identifies their messages.
 func (s *session) compareEnds(o *options, ends []endpoint) error {
-	var open closers
-	result, err := s.runCompare(o, ends, &open)
-	if code := s.verified("", result, err, &open); code != exitDone {
+	first := ends[0].account
+	if first == nil {
+		first = &config.Account{Maildir: ends[0].maildir}
+	}
+	code := s.watch.account(first, func() int {
+		var open closers
+		result, err := s.runCompare(o, ends, &open)
+		return s.verified("", result, err, &open)
+	})
+	if code != exitDone {
 		return exitError(code)
 	}
 	return nil

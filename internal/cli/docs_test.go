@@ -23,6 +23,9 @@ func jsonFields(t reflect.Type, prefix string, into map[string]bool) {
 			jsonFields(ft, prefix, into)
 			continue
 		}
+		if !field.IsExported() {
+			continue
+		}
 		inner := ft
 		if ft.Kind() == reflect.Pointer {
 			inner = ft.Elem()

@@ -28,9 +28,12 @@ type endpoints struct {
 	env    *Env
 	path   string
 	loaded *config.Config
+	watch  *watch
 }
 
-func (s *session) endpoints(o *options) *endpoints { return &endpoints{env: s.env, path: o.config} }
+func (s *session) endpoints(o *options) *endpoints {
+	return &endpoints{env: s.env, path: o.config, watch: &s.watch}
+}
 
 func (e *endpoints) config() (*config.Config, error) {
 	if e.loaded != nil {
@@ -41,6 +44,7 @@ func (e *endpoints) config() (*config.Config, error) {
 		return nil, err
 	}
 	e.loaded = c
+	e.watch.configured(c)
 	return c, nil
 }
 

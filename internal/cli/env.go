@@ -21,8 +21,9 @@ import (
 type Env struct {
 	Stdout, Stderr io.Writer
 	LookupEnv      func(name string) (string, bool)
-	Home           string // the home directory; "" when there is none
-	Dir            string // the working directory
+	Environ        func() []string // for hooks; nil for that of this process
+	Home           string          // the home directory; "" when there is none
+	Dir            string          // the working directory
 	Now            func() time.Time
 	// Signals gets the signals that end a run: the first one gently, the second
 	// at once. nil when there are none.

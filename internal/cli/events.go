@@ -26,6 +26,8 @@ type summary struct {
 	Kept      int                `json:"kept"`
 	Verified  *verified          `json:"verified,omitempty"` // of verify only
 	Problems  []problem          `json:"problems"`
+
+	reason string // why it failed, for those who are told
 }
 
 // verified is what a verification looked at.

@@ -22,6 +22,7 @@ const (
 	catServer  = "Connection"
 	catLogin   = "Login"
 	catMaildir = "Maildir"
+	catMonitor = "Monitoring"
 	catOutput  = "Output"
 )
 
@@ -205,6 +206,7 @@ type options struct {
 	jobs         int
 	shard        shard
 	reportFile   string
+	monitor      config.Monitor // of the whole run, as the flags say
 }
 
 // mapFlags say which mailbox becomes which.
@@ -297,6 +299,9 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		return nil, first
 	}
 	if err := o.readPassword(c, text, path); err != nil {
+		return nil, err
+	}
+	if err := o.readMonitor(c, env, text, path); err != nil {
 		return nil, err
 	}
 	var err error

@@ -58,7 +58,7 @@ func commandHelp(cmd *cli.Command) string {
 		}
 		lists[category] = append(lists[category], f)
 	}
-	order := []string{catWhat, catSafety, catServer, catLogin, catMaildir, catOutput}
+	order := []string{catWhat, catSafety, catServer, catLogin, catMaildir, catMonitor, catOutput}
 	slices.SortFunc(categories, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
 	for _, category := range categories {
 		fmt.Fprintf(&b, "\n%s:\n", category)

@@ -257,11 +257,15 @@ func (s *session) migrateList(o *options) error {
 // migrateOne carries out one line.
 func (s *session) migrateOne(m *migration, r *ended, mu *gosync.Mutex) {
 	begun := s.env.Now()
+	s.watch.hide(m.to.Password)
+	part := s.watch.open(m.from)
 	var open closers
 	report, err := s.runMigrate(&m.o, m.from, m.to, quietProgress{s.out, m.label()}, &open)
 	mu.Lock()
-	defer mu.Unlock()
 	code := s.reported(m.label(), report, err, &open)
+	sum := s.out.lastAccount()
+	mu.Unlock()
+	code = part.close(code, sum)
 	*r = ended{migration: m, code: code, report: report, elapsed: s.env.Now().Sub(begun)}
 	switch {
 	case err != nil:

@@ -29,6 +29,9 @@ type output struct {
 	stdout  sink
 	stderr  sink
 	summary summary
+	last    summary   // of the last account
+	reason  string    // of the last failure that no account has yet
+	checked *verified // likewise
 }
 
 // beside makes lines go round a bar on the terminal of stderr.
@@ -82,7 +85,7 @@ func (o *output) event(v any) {
 	if !o.json {
 		return
 	}
-	encoded, err := json.Marshal(v)
+	line, err := o.encode(v)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
@@ -91,7 +94,16 @@ func (o *output) event(v any) {
 		}
 		return
 	}
-	o.stdout.write(append(escapeJSON(encoded, o.stdout.ascii), '\n'))
+	o.stdout.write(line)
+}
+
+// encode makes one line of JSON.
+func (o *output) encode(v any) ([]byte, error) {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return append(escapeJSON(encoded, o.stdout.ascii), '\n'), nil
 }
 
 // note writes one line to stderr, for the verbose.
@@ -133,7 +145,23 @@ func (o *output) fail(account string, err error) int {
 	o.warn("%s", text)
 	o.hint(hint)
 	o.event(errorEvent{"error", account, kind, code, valid(reason), valid(hint)})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reason = reason
+	if o.summary.reason == "" {
+		o.summary.reason = text
+	}
 	return code
+}
+
+// trouble reports an error that came after a run: what the run did stays done.
+func (o *output) trouble(account string, err error) {
+	text := err.Error()
+	if account != "" {
+		text = account + ": " + text
+	}
+	o.warn("%s", text)
+	o.event(errorEvent{"error", account, kindName(mail.KindOther), exitFailed, valid(err.Error()), ""})
 }
 
 // comeBack is when a pause that begins now is over: a time of day, with the date
@@ -148,9 +176,7 @@ func comeBack(now time.Time, pause time.Duration) string {
 
 // end writes the summary and answers with the exit code that holds in the end.
 func (o *output) end(code int) int {
-	o.summary.Exit, o.summary.Outcome = code, outcomeOf(code)
-	o.summary.ElapsedMS = o.elapsed().Milliseconds()
-	o.event(o.summary)
+	o.event(o.closing(code))
 	o.mu.Lock()
 	err := o.stdout.err
 	o.mu.Unlock()
@@ -160,6 +186,20 @@ func (o *output) end(code int) int {
 	}
 	o.warn("stdout: %v", bare(err))
 	return worse(code, exitFailed)
+}
+
+// closing is the summary of a command that ends with code.
+func (o *output) closing(code int) summary {
+	o.summary.Exit, o.summary.Outcome = code, outcomeOf(code)
+	o.summary.ElapsedMS = o.elapsed().Milliseconds()
+	return o.summary
+}
+
+// lastAccount is what the account came to that was added up last.
+func (o *output) lastAccount() summary {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
 }
 
 func (o *output) elapsed() time.Duration { return o.env.Now().Sub(o.start) }

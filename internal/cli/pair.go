@@ -27,7 +27,7 @@ func (s *session) each(o *options, list []endpoint, run func(a *config.Account, 
 		if len(list) > 1 {
 			label = a.Name
 		}
-		code = worse(code, run(a, label))
+		code = worse(code, s.watch.account(a, func() int { return run(a, label) }))
 		if s.ctx.Err() != nil {
 			break
 		}

@@ -89,6 +89,11 @@ func (o *output) account(label string, r *sync.Report, code int) {
 			one.Problems = append(one.Problems, problemJSON(label, p))
 		}
 	}
+	o.mu.Lock()
+	one.reason, o.reason = o.reason, ""
+	one.Verified, o.checked = o.checked, nil
+	o.last = one
+	o.mu.Unlock()
 	if label != "" {
 		o.event(one)
 	}

@@ -29,6 +29,7 @@ const maxFile = 1 << 20
 type Config struct {
 	Path     string // where it was read, or would have been
 	Accounts map[string]*Account
+	Monitor  Monitor // of whole runs
 }
 
 // Account is one [accounts.NAME]. Paths are expanded. Zero values mean that the
@@ -64,6 +65,7 @@ type Account struct {
 	LimitRate      int64   // octets per second
 	LimitMessages  float64 // messages per second
 	Refused        string  // what to do about a message that is refused, as ParseRefused answers
+	Monitor        Monitor // of the account's part in a run
 }
 
 // Environment is what reading a configuration needs of the world.
@@ -122,15 +124,27 @@ func Load(path string, env Environment) (*Config, error) {
 	if err := c.parse(text, env); err != nil {
 		return nil, err
 	}
-	for _, name := range c.Names() {
-		if c.Accounts[name].Password.Value.IsZero() {
-			continue
-		}
+	if held := c.secret(); held != "" {
 		if err := auth.CheckPrivate(info, true); err != nil {
-			return nil, c.fail(fmt.Errorf("holds the password of account %s and %w", name, mail.AsError(err).Err), mail.AsError(err).Hint)
+			return nil, c.fail(fmt.Errorf("holds %s and %w", held, mail.AsError(err).Err), mail.AsError(err).Hint)
 		}
 	}
 	return c, nil
+}
+
+// secret names a secret that the file holds; "" when it holds none.
+func (c *Config) secret() string {
+	if !c.Monitor.PingURL.IsZero() {
+		return "a ping_url"
+	}
+	for _, name := range c.Names() {
+		if a := c.Accounts[name]; !a.Password.Value.IsZero() {
+			return "the password of account " + name
+		} else if !a.Monitor.PingURL.IsZero() {
+			return "the ping_url of account " + name
+		}
+	}
+	return ""
 }
 
 // Names are the names of the accounts, sorted.

@@ -19,6 +19,7 @@ import (
 type (
 	file struct {
 		Accounts map[string]*account `toml:"accounts"`
+		watched
 	}
 	account struct {
 		Server         string    `toml:"server"`
@@ -52,6 +53,7 @@ type (
 		LimitRate      string    `toml:"limit_rate"`
 		LimitMessages  any       `toml:"limit_messages"` // number or text
 		Refused        string    `toml:"refused"`
+		watched
 	}
 	password struct {
 		Command any         `toml:"command"` // command line or argv
@@ -70,12 +72,16 @@ func (c *Config) parse(text []byte, env Environment) error {
 	if err := d.Decode(&f); err != nil {
 		return c.decodeError(err)
 	}
+	base := filepath.Dir(c.Path)
+	var err error
+	if c.Monitor, err = f.watched.resolve(base, env); err != nil {
+		return c.fail(err, mail.AsError(err).Hint)
+	}
 	names := make([]string, 0, len(f.Accounts))
 	for name := range f.Accounts {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	base := filepath.Dir(c.Path)
 	for _, name := range names {
 		if err := checkAccountName(name); err != nil {
 			return c.fail(err, "use letters, digits, '.', '_' and '-'")
@@ -153,8 +159,10 @@ func nearestKey(path toml.Key) string {
 
 func keys(t reflect.Type) []string {
 	var names []string
-	for field := range t.Fields() {
-		names = append(names, field.Tag.Get("toml"))
+	for _, field := range reflect.VisibleFields(t) {
+		if !field.Anonymous {
+			names = append(names, field.Tag.Get("toml"))
+		}
 	}
 	return names
 }
@@ -165,7 +173,7 @@ func wantedAt(path toml.Key) string {
 		return ""
 	}
 	for _, t := range []reflect.Type{reflect.TypeFor[account](), reflect.TypeFor[password]()} {
-		for field := range t.Fields() {
+		for _, field := range reflect.VisibleFields(t) {
 			if field.Tag.Get("toml") != path[len(path)-1] {
 				continue
 			}

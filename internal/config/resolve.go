@@ -118,6 +118,9 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 	if out.AllowPlaintext && out.Server.Scheme == "imaps" {
 		return atKey("allow_plaintext", usage("", "write imap:// for a server without TLS", "does not go with imaps://"))
 	}
+	if out.Monitor, err = a.watched.resolve(base, env); err != nil {
+		return err
+	}
 	if a.Password != nil {
 		if out.Password, err = a.Password.resolve(base, env); err != nil {
 			return atKey("password", err)

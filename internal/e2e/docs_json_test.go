@@ -99,6 +99,26 @@ type seen struct {
 	t      *testing.T
 	events map[string]documented
 	fields map[string]map[string]bool // that were there, by event
+	writes map[string][]string        // the events of each command, as docs/scripting.md lists them
+}
+
+// documentedWrites reads the list of commands in docs/scripting.md: which objects
+// each of them writes.
+func documentedWrites(t testing.TB) map[string][]string {
+	t.Helper()
+	word := regexp.MustCompile("`([a-z ]+)`")
+	writes := map[string][]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\| ([^|]*) \\| (?:yes|no) \\|$").FindAllStringSubmatch(read(t, filepath.Join(root, "docs", "scripting.md")), -1) {
+		for _, command := range word.FindAllStringSubmatch(row[1], -1) {
+			for _, event := range word.FindAllStringSubmatch(row[2], -1) {
+				writes[command[1]] = append(writes[command[1]], event[1])
+			}
+		}
+	}
+	if len(writes) < 10 {
+		t.Fatalf("got %v", writes)
+	}
+	return writes
 }
 
 // compare compares what a command wrote with what is documented of it.
@@ -111,6 +131,13 @@ func (s *seen) compare(command, stdout string) {
 			continue
 		}
 		event := fmt.Sprint(object["event"])
+		name := command
+		if s.writes[name] == nil { // one of several
+			name = fmt.Sprint(summaryOf(stdout)["command"])
+		}
+		if !slices.Contains(append(s.writes[name], "summary"), event) {
+			s.t.Errorf("docs/scripting.md does not say that %s writes %q", name, event)
+		}
 		if event == "restored" || event == "emptied" {
 			event = "trashed" // they are described together
 		}
@@ -145,6 +172,13 @@ func (s *seen) compare(command, stdout string) {
 	}
 }
 
+// summaryOf is the last object.
+func summaryOf(stdout string) (object map[string]any) {
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	_ = json.Unmarshal([]byte(lines[len(lines)-1]), &object) // what is no JSON is told elsewhere
+	return object
+}
+
 // Each object that a command writes has the fields that docs/json.md says, no
 // more and no fewer.
 func TestDocumentedJSON(t *testing.T) {
@@ -156,7 +190,7 @@ func TestDocumentedJSON(t *testing.T) {
 		}
 		return nil
 	})
-	s := &seen{t: t, events: documentedEvents(t), fields: map[string]map[string]bool{}}
+	s := &seen{t: t, events: documentedEvents(t), fields: map[string]map[string]bool{}, writes: documentedWrites(t)}
 	run := func(command string, want int) {
 		t.Helper()
 		stdout, stderr, err := r.sh("postbag " + command + " --json")

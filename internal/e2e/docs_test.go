@@ -87,6 +87,7 @@ type reader struct {
 	t      *testing.T
 	home   string
 	server *demo.Server // nil when it is another
+	pings  *pings       // of the service behind docPingHost; nil when there is none
 	addr   string       // of the server, by TLS
 	env    []string
 }
@@ -110,7 +111,7 @@ func newReader(t *testing.T, before func(user, verb, mailbox string) error) *rea
 		t.Fatal(err)
 	}
 	r := newReaderOf(t, server.TLSAddr(), docPassword, server.Certificate())
-	r.server = server
+	r.server, r.pings = server, newPings(t, server.Certificate())
 	return r
 }
 
@@ -178,7 +179,11 @@ func (r *reader) write(name string, mode os.FileMode, text string) {
 
 // here is text with the server that is there in place of the example.
 func (r *reader) here(text string) string {
-	return strings.NewReplacer(docHost, r.addr, docNewHost, r.addr).Replace(text)
+	pairs := []string{docHost, r.addr, docNewHost, r.addr}
+	if r.pings != nil {
+		pairs = append(pairs, docPingHost, r.pings.addr)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // sh runs a script in the way that somebody does who stops at the first error.
@@ -230,8 +235,15 @@ func (r *reader) run(f fence, script string) {
 // They are silent: cron makes a mail of anything else.
 func (r *reader) crontab(f fence, text string) {
 	r.t.Helper()
-	line := regexp.MustCompile(`^(?:[0-9*,/-]+\s+){5}(\S.*)\n$`)
+	line := regexp.MustCompile(`^(?:[0-9*,/-]+\s+){5}([^%\n]*\S)\n$`) // cron takes a % for the end of a line
+	variable := regexp.MustCompile(`^([A-Z_]+)=(\S+)\n$`)
+	env := r.env
+	defer func() { r.env = env }()
 	for entry := range strings.Lines(text) {
+		if m := variable.FindStringSubmatch(entry); m != nil { // for the lines below it
+			r.env = append(slices.Clone(r.env), m[1]+"="+m[2])
+			continue
+		}
 		m := line.FindStringSubmatch(entry)
 		if m == nil {
 			r.t.Errorf("%s: no line of a crontab: %q", f, entry)
@@ -283,7 +295,7 @@ func (r *reader) systemd(f fence, text string) {
 	r.t.Helper()
 	for line := range strings.Lines(text) {
 		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart=%h/go/bin/"); ok {
-			r.crontab(f, "* * * * * "+command+"\n")
+			r.crontab(f, "* * * * * "+strings.ReplaceAll(command, "%h", r.home)+"\n")
 		} else if strings.HasPrefix(line, "Exec") {
 			r.t.Errorf("%s: nobody knows how to test %q", f, line)
 		}

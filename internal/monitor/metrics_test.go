@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,5 +173,35 @@ print(sum(len(f.samples) for f in families), max(len(s.labels["account"]) for f 
 	out, err := cmd.CombinedOutput()
 	if wanted := fmt.Sprintf("%d %d\n", want, longest); err != nil || string(out) != wanted {
 		t.Errorf("prometheus_client: %v, %q, want %q", err, out, wanted)
+	}
+}
+
+// docs/scripting.md lists the metrics with their labels.
+func TestDocumentedMetrics(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "scripting.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	findings := 0
+	for _, m := range metrics {
+		labels := "`command`"
+		if m.account {
+			labels += ", `account`"
+		}
+		for _, name := range regexp.MustCompile(`[a-z]+=`).FindAllString(m.values(Run{Counts: Counts{Findings: &findings}})[0].labels, -1) {
+			labels += ", `" + strings.TrimSuffix(name, "=") + "`"
+		}
+		want[m.name] = labels
+	}
+	got := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`postbag_[^|]*) \\| ([^|]*) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range regexp.MustCompile(`postbag_[a-z_]+`).FindAllString(row[1], -1) {
+			got[name] = row[2]
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }
