@@ -41,6 +41,8 @@ func commands(s *session) []*cli.Command {
 		mailboxesCommand(s),
 		doctorCommand(s),
 		demoCommand(s),
+		completionCommand(s),
+		manCommand(s),
 		versionCommand(s),
 	}
 }
@@ -53,6 +55,10 @@ func Main(args []string, env Env) int {
 	defer cancel()
 	s := &session{ctx: ctx, env: &env}
 	list := commands(s)
+	if len(args) > 0 && args[0] == completeWord {
+		s.out = newOutput(ctx, &env, call{})
+		return s.complete(args[1:], list)
+	}
 	c, err := takeApart(args, list)
 	s.out = newOutput(ctx, &env, c)
 	done := make(chan int, 1)
@@ -79,9 +85,8 @@ func (s *session) main(c call, list []*cli.Command, err error) int {
 		c = call{command: "version"}
 	}
 	if err == nil && c.help {
-		err = s.help(c, list)
-		if err == nil {
-			return exitDone
+		if err = s.help(c, list); err == nil {
+			return s.out.close(exitDone)
 		}
 	}
 	if err == nil {
@@ -106,8 +111,8 @@ func (s *session) help(c call, list []*cli.Command) error {
 		}
 		text = commandHelp(cmd)
 	}
-	_, err := io.WriteString(s.env.Stdout, text)
-	return err
+	s.out.text(text)
+	return nil
 }
 
 // run hands the call to the library, flags first.

@@ -142,11 +142,21 @@ func TestDocumentedHookVariables(t *testing.T) {
 	}
 }
 
-// Every environment variable that the program looks at is described.
+// Every environment variable that the program looks at is described, and the manual
+// page has the same list.
 func TestDocumentedEnvironment(t *testing.T) {
 	t.Parallel()
 	described := backquoted(document(t, "scripting.md", "## Environment"))
 	found := map[string]bool{pingVariable: true}
+	var listed []string
+	for _, row := range cells(document(t, "scripting.md", "## Environment")) {
+		listed = append(listed, strings.ReplaceAll(row[0], "`", ""))
+	}
+	for i, e := range environment {
+		if i >= len(listed) || listed[i] != e.names || len(listed) != len(environment) {
+			t.Errorf("the manual page has %q, docs/scripting.md %q", e.names, listed)
+		}
+	}
 	lookup := regexp.MustCompile(`(?:LookupEnv|Getenv)\("([A-Z_]+)"\)`)
 	list := regexp.MustCompile(`range \[\]string\{((?:"[A-Z_]+"(?:, )?)+)\}`)
 	root := filepath.Join("..", "..")

@@ -34,6 +34,7 @@ type Env struct {
 	StdoutTTY, StderrTTY bool
 	Width                func() int // columns of the terminal behind stderr
 	Version              string
+	Built                time.Time // of the source it was built from; zero when that is not known
 }
 
 // System is the Env of this process. It takes over the signals.
@@ -56,7 +57,7 @@ func System() Env {
 			}
 			return width
 		},
-		Version: version(),
+		Version: version(), Built: built(),
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		env.Ask = auth.Terminal(os.Stdin, os.Stderr)
@@ -96,4 +97,17 @@ func version() string {
 		}
 	}
 	return v
+}
+
+// built is the time of the commit that the program was built from.
+func built() time.Time {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				t, _ := time.Parse(time.RFC3339, s.Value) // zero when it is none
+				return t
+			}
+		}
+	}
+	return time.Time{}
 }

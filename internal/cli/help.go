@@ -14,10 +14,13 @@ const columns = 80
 // indent is where the second column of a list begins.
 const indent = 30
 
+// tagline says what the program does.
+const tagline = "keeps IMAP accounts and Maildir trees in step: both ways, or as a backup"
+
 // topHelp is the help without a command.
 func topHelp(commands []*cli.Command) string {
 	var b strings.Builder
-	b.WriteString("postbag keeps IMAP accounts and Maildir trees in step: both ways, or as a backup\n\nUsage:\n")
+	b.WriteString("postbag " + tagline + "\n\nUsage:\n")
 	b.WriteString("  postbag COMMAND [ARGUMENT...] [--FLAG...]\n\nCommands:\n")
 	for _, cmd := range commands {
 		if !cmd.Hidden {

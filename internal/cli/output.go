@@ -177,6 +177,19 @@ func comeBack(now time.Time, pause time.Duration) string {
 // end writes the summary and answers with the exit code that holds in the end.
 func (o *output) end(code int) int {
 	o.event(o.closing(code))
+	return o.close(code)
+}
+
+// text writes what is no line of a result, as it stands.
+func (o *output) text(text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stdout.write([]byte(text))
+}
+
+// close answers with the exit code that holds when stdout could be written to, or
+// could not.
+func (o *output) close(code int) int {
 	o.mu.Lock()
 	err := o.stdout.err
 	o.mu.Unlock()
