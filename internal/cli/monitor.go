@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -74,8 +75,8 @@ func (w *watch) configured(c *config.Config) {
 		w.names[name] = true
 		w.hide(a.Password)
 	}
-	set(&w.whole.StatusFile, c.Monitor.StatusFile)
-	set(&w.whole.MetricsFile, c.Monitor.MetricsFile)
+	w.whole.StatusFile = cmp.Or(w.whole.StatusFile, c.Monitor.StatusFile)
+	w.whole.MetricsFile = cmp.Or(w.whole.MetricsFile, c.Monitor.MetricsFile)
 	w.whole.OnChange, w.whole.OnSuccess, w.whole.OnFailure = c.Monitor.OnChange, c.Monitor.OnSuccess, c.Monitor.OnFailure
 	if w.whole.PingURL.IsZero() {
 		w.whole.PingURL = c.Monitor.PingURL

@@ -331,6 +331,65 @@ func TestMonitoringThatFails(t *testing.T) {
 	}
 }
 
+// What flags and the environment say counts before the configuration, and flags
+// before the environment.
+func TestMonitoringByFlags(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	w.configure(fmt.Sprintf("status_file = '%s'\nmetrics_file = '%s'\nping_url = '%s/configured'\n",
+		filepath.Join(w.dir, "configured.json"), filepath.Join(w.dir, "configured.prom"), w.service.URL), "")
+	if code, _, stderr := w.call("backup", "-q", "good", "--status-file", "flag.json", "--metrics-file", "flag.prom", "--ping-url", w.service.URL+"/flag"); code != 0 {
+		t.Fatal(stderr)
+	}
+	names, err := filepath.Glob(filepath.Join(w.dir, "*.[jp]*"))
+	if err != nil || len(names) != 3 { // and ca.pem
+		t.Errorf("got files %q, %v", names, err)
+	}
+	w.vars[pingVariable] = w.service.URL + "/variable"
+	w.call("backup", "-q", "good")
+	w.call("backup", "-q", "good", "--ping-url", w.service.URL+"/flag")
+	if got, want := w.service.taken(), []string{"/flag/start", "/flag", "/variable/start", "/variable", "/flag/start", "/flag"}; !slices.Equal(got, want) {
+		t.Errorf("got pings %q, want %q", got, want)
+	}
+	w.status("configured.json")
+}
+
+// A run that is interrupted is told of, too.
+func TestInterruptedRunIsTold(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("there is no sh for hooks")
+	}
+	reached, release := make(chan bool, 100), make(chan bool)
+	w := start(t, func(_, verb, mailbox string) error {
+		if verb == "FETCH" && mailbox == "Other" {
+			reached <- true
+			<-release
+		}
+		return nil
+	})
+	w.hook(append([]string{"write", ".config/postbag/config.toml", "600"}, strings.Fields(`on_failure = ["sh", "-c", "echo $POSTBAG_EXIT $POSTBAG_B_NEW > DIR/hooked"] | status_file = '../../s.json' | [accounts.a] | server = "imap://me@ADDR" | maildir = '~/mail' | allow_plaintext = true | password.env = 'PW'`)...))
+	var stdout, stderr lockedBuffer
+	env := w.env(&stdout, &stderr)
+	ch := make(chan os.Signal, 1)
+	env.Signals = ch
+	done := make(chan int)
+	go func() { done <- Main([]string{"backup"}, env) }()
+	<-reached
+	ch <- os.Interrupt
+	close(release)
+	if code := <-done; code != exitInterrupted {
+		t.Fatalf("got exit %d\n%s", code, stderr.String())
+	}
+	text, err := os.ReadFile(filepath.Join(w.dir, "s.json"))
+	if err != nil || !regexp.MustCompile(`"outcome": "interrupted",\s+"exit": 130`).Match(text) {
+		t.Errorf("got %s, %v", text, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, "hooked")); err != nil || !strings.HasPrefix(string(text), "130 ") {
+		t.Errorf("the hook said %q, %v", text, err)
+	}
+}
+
 // The URL of a ping is not shown, wherever it stands and whatever is wrong with it.
 func TestPingURLIsNeverShown(t *testing.T) {
 	t.Parallel()
