@@ -89,28 +89,7 @@ type word struct {
 // be a path.
 func (w *word) candidates(before []string, current string) (list []candidate, files bool) {
 	w.stem = current
-	var args []string
-	waiting := "" // the flag that waits for its value
-	known := flagsOf(leaves(w.commands)...)
-	plain := false // after --
-	for _, arg := range before {
-		switch {
-		case waiting != "":
-			w.note(waiting, arg)
-			waiting = ""
-		case plain || len(arg) < 2 || arg[0] != '-':
-			args = append(args, arg)
-		case arg == "--":
-			plain = true
-		default:
-			name, value, has := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			if info, ok := known[name]; ok && info.value && !has {
-				waiting = info.name
-			} else if has {
-				w.note(name, value)
-			}
-		}
-	}
+	args, waiting, plain := w.read(before)
 	if len(args) > 0 && args[0] == "help" {
 		args = args[1:]
 		return commandsAt(w.commands, args), false
@@ -134,6 +113,31 @@ func (w *word) candidates(before []string, current string) (list []candidate, fi
 		return nil, false
 	}
 	return w.arguments(cmd)
+}
+
+// read takes apart the words before the one that is completed: the arguments, the
+// flag that waits for its value, and whether there was a "--".
+func (w *word) read(before []string) (args []string, waiting string, plain bool) {
+	known := flagsOf(leaves(w.commands)...)
+	for _, arg := range before {
+		switch {
+		case waiting != "":
+			w.note(waiting, arg)
+			waiting = ""
+		case plain || len(arg) < 2 || arg[0] != '-':
+			args = append(args, arg)
+		case arg == "--":
+			plain = true
+		default:
+			name, value, has := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			if info, ok := known[name]; ok && info.value && !has {
+				waiting = info.name
+			} else if has {
+				w.note(name, value)
+			}
+		}
+	}
+	return args, waiting, plain
 }
 
 // note remembers what a flag before the word says that matters to it.
@@ -269,63 +273,4 @@ func (w *word) accounts() (list []candidate) {
 		list = append(list, candidate{name, c.Accounts[name].Server.Identity()})
 	}
 	return list
-}
-
-// joinSplit puts together what bash takes apart at "=", and says whether the last
-// word was.
-func joinSplit(words []string) (joined []string, last bool) {
-	for i, w := range words {
-		n := len(joined)
-		switch {
-		case w == "=" && n > 0 && strings.HasPrefix(joined[n-1], "--"):
-			joined[n-1] += "="
-			last = i == len(words)-1
-		case i > 0 && words[i-1] == "=" && n > 0 && strings.HasPrefix(joined[n-1], "--"):
-			joined[n-1] += w
-			last = i == len(words)-1
-		default:
-			joined = append(joined, w)
-			last = false
-		}
-	}
-	return joined, last
-}
-
-// dequote is what a word means that is written for bash, as far as it goes, and the
-// quote that is open at its end.
-func dequote(raw string) (text string, open byte) {
-	var out strings.Builder
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		switch {
-		case open != 0 && c == open:
-			open = 0
-		case open == 0 && (c == '\'' || c == '"'):
-			open = c
-		case open != '\'' && c == '\\' && i+1 < len(raw):
-			if open == '"' && !strings.ContainsRune("\"\\$`", rune(raw[i+1])) {
-				out.WriteByte(c)
-			}
-			i++
-			out.WriteByte(raw[i])
-		case open != '\'' && c == '\\': // at the end: nobody knows yet
-		default:
-			out.WriteByte(c)
-		}
-	}
-	return out.String(), open
-}
-
-// special are the characters that mean something to bash.
-var special = regexp.MustCompile("[^A-Za-z0-9_./:=@%+,-]")
-
-// requote writes a word for bash, within the quote that is open.
-func requote(text string, open byte) string {
-	switch open {
-	case '\'':
-		return text
-	case '"':
-		return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(text)
-	}
-	return special.ReplaceAllString(text, `\$0`)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,9 @@ func completer(t *testing.T, shell string) *reader {
 // output is what a shell says.
 func (r *reader) output(shell string, args ...string) string {
 	r.t.Helper()
-	cmd := exec.Command(shell, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shell, args...)
 	cmd.Env, cmd.Dir = r.env, r.home
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -23,7 +23,7 @@ const patience = 5 * time.Second
 // 0666, one that is replaced keeps its own. The new content is on the disk before
 // it gets the name; a crash leaves the old file or the new one, and at most a
 // hidden file beside it, which the next update removes.
-func update(path string, change func(old []byte) ([]byte, error)) (err error) {
+func update(path string, change func(old []byte) ([]byte, error)) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
@@ -45,18 +45,26 @@ func update(path string, change func(old []byte) ([]byte, error)) (err error) {
 		return err
 	}
 	temp := filepath.Join(dir, "."+base+".new") // no *.prom, which node_exporter would read
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := write(temp, text, mode); err != nil {
 		return bare(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		_ = os.Remove(temp) // the error that counts is told
+		return bare(err)
+	}
+	return bare(syncDir(dir))
+}
+
+// write makes a file that is on the disk, in place of one that a crash left. A mode
+// of 0 is what the umask leaves.
+func write(temp string, text []byte, mode fs.FileMode) (err error) {
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return bare(err)
+		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temp) // the error that counts is told
-		}
-	}()
 	_, err = f.Write(text)
 	if err == nil && mode != 0 {
 		err = f.Chmod(mode)
@@ -65,12 +73,9 @@ func update(path string, change func(old []byte) ([]byte, error)) (err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return bare(err)
+		_ = os.Remove(temp) // the error that counts is told
 	}
-	if err = os.Rename(temp, path); err != nil {
-		return bare(err)
-	}
-	return bare(syncDir(dir))
+	return err
 }
 
 // readOld reads a file and its permissions; both are zero when there is none.
