@@ -25,9 +25,14 @@ const filesToo = ":files"
 // candidate is one thing that a word can be.
 type candidate struct{ text, about string }
 
-// choices are the words of flags that take one of a few, or of flags that take a
-// list of them with commas between them.
-func choices(flag string) (words []string, list bool) {
+// listed is how the text of a flag lists the words that it takes.
+var listed = regexp.MustCompile("`: ([a-z][a-z0-9.+-]*(?:, [a-z][a-z0-9.+-]*)+(?: or [a-z][a-z0-9.+-]+)?)")
+
+// choices are the words of a flag that takes one of a few, or a list of them with
+// commas between them: those that the configuration knows, or that the flag's text
+// lists.
+func choices(f cli.Flag) (words []string, list bool) {
+	flag := f.Names()[0]
 	switch flag {
 	case "auth", toPrefix + "auth":
 		words := []string{"auto"}
@@ -38,7 +43,13 @@ func choices(flag string) (words []string, list bool) {
 	case "to-server", "to-maildir":
 		return config.Choices("to_server"), true
 	}
-	return config.Choices(strings.ReplaceAll(flag, "-", "_")), false
+	if words = config.Choices(strings.ReplaceAll(flag, "-", "_")); words != nil {
+		return words, false
+	}
+	if m := listed.FindStringSubmatch(f.(cli.DocGenerationFlag).GetUsage()); m != nil {
+		return strings.Split(strings.ReplaceAll(m[1], " or ", ", "), ", "), false
+	}
+	return nil, false
 }
 
 // roles are the mailboxes that every account may have.
@@ -203,7 +214,7 @@ func (w *word) values(cmd *cli.Command, flag, current, prefix string) (list []ca
 	if f == nil {
 		return nil, false
 	}
-	words, isList := choices(f.Names()[0])
+	words, isList := choices(f)
 	if i := strings.LastIndexByte(current, ','); isList && i >= 0 {
 		prefix += current[:i+1]
 	}

@@ -28,9 +28,9 @@ func TestEveryFlagIsCompleted(t *testing.T) {
 			if _, isBool := f.(*cli.BoolFlag); isBool != (value == "") {
 				t.Errorf("%s --%s: got placeholder %q", fullName(cmd), name, value)
 			}
-			words, _ := choices(name)
+			words, _ := choices(f)
 			if value != "" && words == nil && !slices.Contains(free, value) {
-				t.Errorf("%s --%s %s: say in choices which words it takes, or in free that nobody can list them", fullName(cmd), name, value)
+				t.Errorf("%s --%s %s: list its words in its text after the placeholder and a colon, or in choices, or say in free that nobody can list them", fullName(cmd), name, value)
 			}
 		}
 	}
@@ -48,7 +48,7 @@ func TestChoicesAreTaken(t *testing.T) {
 		"to-server":  func(s string) error { _, err := config.ParseOperations([]string{s}); return err },
 		"to-maildir": func(s string) error { _, err := config.ParseOperations([]string{s}); return err },
 	} {
-		words, _ := choices(flag)
+		words, _ := choices(&cli.StringFlag{Name: flag})
 		if len(words) < 2 || parse("no such word") == nil {
 			t.Errorf("%s: got choices %q", flag, words)
 		}
@@ -56,6 +56,15 @@ func TestChoicesAreTaken(t *testing.T) {
 			if err := parse(word); err != nil {
 				t.Errorf("%s: %v", flag, err)
 			}
+		}
+	}
+	for usage, want := range map[string]string{
+		"write `FORMAT`: mbox, eml, zip, tar, tar.gz or tar.zst (default: by name)": "mbox eml zip tar tar.gz tar.zst",
+		"with the flag `WORD`: seen, answered, draft or a keyword; may be repeated": "seen answered draft",
+		"the `DATE`: 2024-01-31, or 90d for 90 days ago":                            "",
+	} {
+		if words, _ := choices(&cli.StringFlag{Name: "f", Usage: usage}); strings.Join(words, " ") != want {
+			t.Errorf("%s: got %q, want %q", usage, words, want)
 		}
 	}
 	for _, role := range roles {
