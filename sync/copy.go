@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,9 @@ func (c *copier) receive(ctx context.Context, f mail.Fetched) error {
 	}
 	fl.n++
 	fl.bytes += max(msg.Size, 0)
-	if msg.Size >= 0 && msg.Size <= smallBody {
+	// Of several equal messages the first is paired with what may be there: those are
+	// added here, one after the other.
+	if msg.Size >= 0 && msg.Size <= smallBody && len(cp.Maybe) == 0 {
 		err = c.buffer(fl, cp, msg, f.Body)
 	} else {
 		m := newMeter(f.Body)
@@ -382,11 +385,32 @@ func (c *copier) landLoop(ctx context.Context) {
 // side, so that nothing more can land.
 func (c *copier) broken() bool { return c.failed() != nil }
 
+// order sorts a flight as Recover would be asked about it: by its rows' IDs, which new
+// rows get in the order in which they are committed. Of several equal messages each is
+// then found again as itself, in the order in which they were sent, with its flags.
+func (fl *flight) order() {
+	type one struct {
+		pending mail.Pending
+		row     *state.Row
+	}
+	list := make([]one, len(fl.rows))
+	for i, row := range fl.rows {
+		list[i] = one{fl.pending[i], row}
+	}
+	slices.SortStableFunc(list, func(a, b one) int {
+		return cmp.Compare(uint64(a.row.ID-1), uint64(b.row.ID-1)) // 0, of a new one, comes last
+	})
+	for i, o := range list {
+		fl.pending[i], fl.rows[i] = o.pending, o.row
+	}
+}
+
 // land makes a flight durable and visible, with the journal before and after.
 func (c *copier) land(ctx context.Context, fl *flight) error {
 	if len(fl.pending) == 0 {
 		return nil
 	}
+	fl.order()
 	tx := c.harvest()
 	tx.Rows = append(tx.Rows, fl.rows...)
 	flusher, ok := fl.batch.(mail.Flusher)

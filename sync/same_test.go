@@ -2,6 +2,8 @@ package sync_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,4 +74,52 @@ func TestRestoreOfAMessageThatIsThere(t *testing.T) {
 		w.checkQuiet(t, sync.Restore())
 		crashEverywhere(t, before, sync.Restore(), w, true)
 	}
+}
+
+// Of several equal messages on the server, of which the Maildir has one, it is always
+// the first that is that one, and gets its flags.
+func TestFirstOfEqualMessagesIsPaired(t *testing.T) {
+	t.Parallel()
+	nameless := "Subject: no id\r\n\r\n" + strings.Repeat("body\r\n", 10000)
+	for range 60 {
+		w := newWorld()
+		for _, st := range w.store {
+			st.AddBox("INBOX")
+		}
+		w.mustRun(t, sync.TwoWay(), nil)
+		for range 4 {
+			w.store[0].Put("INBOX", mail.Flags{}, day, nameless)
+		}
+		w.store[1].Put("INBOX", mail.ParseFlags(`\Flagged`), day, nameless)
+		w.mustRun(t, sync.TwoWay(), nil)
+		for i, m := range w.store[0].Messages("INBOX") {
+			if flagged := !m.Flags.IsZero(); flagged != (i == 0) {
+				t.Fatalf("message %d on the server has %v", i+1, m.Flags)
+			}
+		}
+	}
+}
+
+// Two equal messages with flags of their own are on their way to the server when the
+// run is cut off: one of them known to the state for long, the other new and sent
+// first. Each keeps its flags.
+func TestEqualMessagesKeepTheirFlagsThroughACrash(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	for _, box := range []string{"Archive", "Work"} {
+		for _, st := range w.store {
+			st.AddBox(box)
+		}
+	}
+	first := w.store[1].Put("Archive", mail.ParseFlags(`\Flagged`), day, text(1))
+	w.store[1].Put("Work", mail.ParseFlags(`\Seen`), day, text(1))
+	w.mustRun(t, sync.Backup(), nil) // leaves them where they are
+	w.store[1].MoveMsg("Archive", first, "Work")
+	before := w.clone(-1)
+	w.mustRun(t, sync.TwoWay(), nil)
+	if a, b := w.store[0].Content(true), w.store[1].Content(true); !slices.Equal(a, b) || len(a) != 2 {
+		t.Errorf("the sides hold %v and %v, want the same two messages", a, b)
+	}
+	w.checkQuiet(t, sync.TwoWay())
+	crashEverywhere(t, before, sync.TwoWay(), w, true)
 }
