@@ -176,11 +176,18 @@ func (r *run) emptySide(in TreeInput) error {
 	return nil
 }
 
+var errTaken = errors.New("this side has another mailbox of that name, which has another name on the other side")
+
 // enter makes a box of a join. What fails here spoils this mailbox only.
 func (r *run) enter(ctx context.Context, j *Join) error {
 	b := newBox(j)
 	for s := range j.Info {
 		side := state.Side(s)
+		if j.Taken[s] {
+			r.rep.fail(b.name(), side, &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindRefused, Op: "create", Mailbox: b.name(),
+				Err: errTaken, Hint: "rename that one, on both sides"})
+			return nil
+		}
 		if r.DryRun || !j.Create[s] {
 			continue
 		}

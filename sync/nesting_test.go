@@ -60,3 +60,36 @@ func TestMailboxesMovedBelowEachOther(t *testing.T) {
 	w.checkQuiet(t, sync.TwoWay())
 	crashEverywhere(t, before, sync.TwoWay(), w, true)
 }
+
+// Somebody renames a mailbox of a backup; then one of that name comes up on the
+// server. Each of the two has its own mailbox in the copy, under its name on the server.
+func TestNewMailboxOfTheNameThatACopyWasGiven(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.store[0].ObjectIDs, w.store[1].ObjectIDs = true, true
+	w.store[0].AddBox("Work")
+	w.store[0].Put("Work", mail.Flags{}, day, text(1))
+	w.mustRun(t, sync.Backup(), nil)
+	w.store[1].RenameBox("Work", "Old")
+	w.mustRun(t, sync.Backup(), nil)
+	w.store[0].AddBox("Old")
+	w.store[0].Put("Old", mail.Flags{}, day, text(2))
+	before := w.clone(-1)
+	w.mustRun(t, sync.Backup(), nil)
+	if a, b := w.store[0].Content(true), w.store[1].Content(true); !slices.Equal(a, b) {
+		t.Errorf("the server holds %v, the copy %v", a, b)
+	}
+	w.checkQuiet(t, sync.Backup())
+	crashEverywhere(t, before, sync.Backup(), w, true)
+
+	// Where that name is not free, the new mailbox is left out, and the run says so.
+	w = before.clone(-1)
+	w.store[1].AddBox("Work")
+	rep, err := w.run(sync.Backup(), nil)
+	if err != nil || rep.Outcome != sync.Partial || len(rep.Problems) != 1 || rep.Problems[0].Mailbox != "Old" {
+		t.Errorf("the run ends with %v, %s, %+v", err, rep.Outcome, rep.Problems)
+	}
+	if n := len(w.store[1].Messages("Old")); n != 1 {
+		t.Errorf("the renamed copy holds %d messages, want its own one", n)
+	}
+}

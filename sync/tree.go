@@ -40,6 +40,9 @@ type Join struct {
 	// Guess says that the listed mailbox of this side was taken for the record's,
 	// renamed, by its validity alone: some of its messages must be looked at.
 	Guess [2]bool
+	// Taken says that the mailbox cannot be made on this side, since it has another
+	// one of this name.
+	Taken [2]bool
 	// Failed is set by whoever carries the plan out and could not.
 	Failed bool
 }
@@ -60,9 +63,14 @@ func PlanTree(in TreeInput) []Join {
 		}
 	}
 	t.merge()
-	var list []Join
 	for _, j := range t.joins {
 		t.finish(j)
+	}
+	for _, j := range t.joins {
+		t.makeRoom(j)
+	}
+	var list []Join
+	for _, j := range t.joins {
 		list = append(list, *j)
 	}
 	slices.SortFunc(list, func(a, b Join) int {
@@ -252,6 +260,28 @@ func (t *tree) finish(j *Join) {
 				j.Record.Name[s] = j.Record.Name[1-s]
 			}
 			j.Create[s] = true
+		}
+	}
+}
+
+// makeRoom sees to it that a mailbox which is to be made finds its name free. One
+// that has it, and another name on the other side, because it could not be renamed
+// once, or was renamed on the copy of a backup, now gets that name. Two mailboxes are
+// never joined with one.
+func (t *tree) makeRoom(j *Join) {
+	for s := range j.Create {
+		if !j.Create[s] {
+			continue
+		}
+		for _, k := range t.joins {
+			if k.Info[s] == nil || k.Info[s].Name != j.Record.Name[s] || k.Rename[s] != "" {
+				continue
+			}
+			if o := k.Info[1-s]; o != nil && o.Name != k.Info[s].Name && !t.listed(state.Side(s), o.Name) {
+				k.Rename[s] = o.Name
+			} else {
+				j.Create[s], j.Taken[s] = false, true
+			}
 		}
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"postbag/state"
 )
 
-// Names as a table: what is on record ("name id"), what each side lists, and what
-// is planned: "make X on B", "rename X to Y on A", a "?" after what is a guess.
+// Names as a table: what is on record ("name id", "name|name id" when it has two),
+// what each side lists, and what is planned: "make X on B", "rename X to Y on A", a
+// "?" after what is a guess, "no room for X on B".
 func TestPlanTreeNames(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -35,13 +36,20 @@ func TestPlanTreeNames(t *testing.T) {
 		{"deleted on B, a backup", []string{"X 1"}, []string{"X 1"}, nil, true, Backup(), "make X on B"},
 		{"INBOX lost its name", []string{"INBOX 1"}, []string{"Y 1"}, []string{"INBOX 1"}, false, TwoWay(), "make Y on B"},
 		{"INBOX lost its name and its id", []string{"INBOX 1"}, []string{"Y 1", "INBOX 2"}, []string{"INBOX 1"}, true, TwoWay(), "make Y on B"},
+		{"a new one of the name that a copy was renamed to", []string{"X|Y 1"}, []string{"X 1", "Y 2"}, []string{"Y 1"}, true, Backup(), "make Y on B, rename X to X on B"},
+		{"one made again of such a name", []string{"X|Y 1", "Y 2"}, []string{"X 1", "Y 2"}, []string{"Y 1"}, true, Backup(), "make Y on B, rename X to X on B"},
+		{"no name for that copy", []string{"X|Y 1"}, []string{"X 1", "Y 2"}, []string{"Y 1", "X 3"}, true, Backup(), "no room for Y on B"},
 		{"names that differ in case", []string{"X 1"}, []string{"X 1", "x 2"}, []string{"X 1"}, true, TwoWay(), "make x on B"},
 	}
 	for _, tt := range tests {
 		in := TreeInput{Policy: tt.policy, Excluded: func(string) bool { return false }}
 		for i, s := range tt.record {
 			name, id, _ := strings.Cut(s, " ")
-			r := &state.Mailbox{ID: int64(i + 1), Name: [2]string{name, name}, Validity: [2]string{id, id}}
+			a, b, two := strings.Cut(name, "|")
+			if !two {
+				b = a
+			}
+			r := &state.Mailbox{ID: int64(i + 1), Name: [2]string{a, b}, Validity: [2]string{id, id}}
 			if tt.ids {
 				r.ObjectID = [2]string{"m" + id, "m" + id}
 			}
@@ -66,6 +74,9 @@ func TestPlanTreeNames(t *testing.T) {
 				}
 				if j.Create[s] {
 					got = append(got, fmt.Sprintf("make %s on %v%s", j.Record.Name[s], s, guess))
+				}
+				if j.Taken[s] {
+					got = append(got, fmt.Sprintf("no room for %s on %v", j.Record.Name[s], s))
 				}
 				if j.Rename[s] != "" {
 					got = append(got, fmt.Sprintf("rename %s to %s on %v%s", joinName(&j), j.Rename[s], s, guess))
