@@ -27,6 +27,8 @@ func topHelp(commands []*cli.Command) string {
 			item(&b, cmd.Name, cmd.Usage, 14)
 		}
 	}
+	b.WriteString("\nA server is imaps://USER@HOST, imap://USER@HOST for STARTTLS, or the name of its\n" +
+		"provider with a user, such as gmail:me@gmail.com (docs/providers.md has all).\n")
 	b.WriteString("\nFlags may stand before and after arguments. \"postbag help COMMAND\" or\n" +
 		"\"postbag COMMAND --help\" tells more of each.\n\nAccounts, in place of addresses, come from the configuration, by default\n" +
 		"$XDG_CONFIG_HOME/postbag/config.toml (or ~/.config/postbag/config.toml).\n")

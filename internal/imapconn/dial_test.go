@@ -132,6 +132,7 @@ func TestStartTLSInjection(t *testing.T) {
 			})
 			cfg := testConfig(addr)
 			cfg.TLS, cfg.TLSConfig, cfg.IdleTimeout = TLSStartTLS, &tls.Config{RootCAs: pool}, time.Second
+			cfg.Greeted = func(text string) { t.Errorf("the greeting %q was believed", text) }
 			asked := false
 			cfg.Auth.Secret = func(context.Context) (string, error) {
 				asked = true
@@ -523,6 +524,26 @@ func TestRoundTrips(t *testing.T) {
 	defer conn.mu.Unlock()
 	if conn.flights > 4 {
 		t.Errorf("%d round trips and that of TCP, want 4", conn.flights)
+	}
+}
+
+// The text of a greeting is told before the login, which then may be refused.
+func TestGreeted(t *testing.T) {
+	t.Parallel()
+	addr := listen(t, func(p *peer) {
+		p.send("* OK [CAPABILITY " + testCaps + "] Known-IMAP ready. All rights reserved.")
+		p.answer("TAG NO [AUTHENTICATIONFAILED] no")
+		p.rest()
+	})
+	cfg := testConfig(addr)
+	told := ""
+	cfg.Greeted = func(text string) { told = text }
+	_, err := Dial(t.Context(), cfg)
+	if e := mail.AsError(err); err == nil || e.Kind != mail.KindLogin || e.Hint != HintLogin {
+		t.Errorf("got %v", err)
+	}
+	if told != "Known-IMAP ready. All rights reserved." {
+		t.Errorf("got the greeting %q", told)
 	}
 }
 

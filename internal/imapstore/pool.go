@@ -240,6 +240,10 @@ func (p *pool) add(ctx context.Context) (*session, error) {
 	cfg := p.cfg
 	cfg.NoCaps = slices.Concat(cfg.NoCaps, p.quirks().Deny)
 	conn, err := p.dial(ctx, cfg)
+	if err == nil && p.quirks().Ahead == 1 {
+		conn.ServerID() // which is there when the reply to what was said in the beginning is
+		conn.Enabled("")
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
