@@ -2,6 +2,9 @@ package imapstore
 
 import (
 	"cmp"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -152,6 +155,28 @@ func TestQuirkMatches(t *testing.T) {
 				t.Errorf("%+v is known as %v, not as %s", p, e.names(), q.Name)
 			}
 		}
+	}
+}
+
+// The table is the only place that knows a provider's hosts.
+func TestHostsAreInTheTableOnly(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(d.Name(), "quirks_") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, q := range Quirks() {
+			for _, h := range q.Hosts {
+				if strings.Contains(string(text), h) {
+					t.Errorf("%s knows %s", path, h)
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
