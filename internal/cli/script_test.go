@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "renew the golden files")
 // run, "% ..." calls a hook, the others are the output: stdout as it is, stderr
 // after "! ", and a last line "= N" with the exit code unless it is 0. Words are
 // split as by a shell. HOME and the working directory are DIR; ADDR is an IMAP
-// server with the account me, whose password is in the variable PW.
+// server with the accounts me and you, whose password is in the variable PW.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
@@ -95,7 +95,7 @@ func newWorld(t *testing.T, server bool) *world {
 		return w
 	}
 	var err error
-	w.server, err = demo.Start(context.Background(), demo.Options{Users: map[string]string{"me": "secret"}, TLS: true})
+	w.server, err = demo.Start(context.Background(), demo.Options{Users: map[string]string{"me": "secret", "you": "secret"}, TLS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
