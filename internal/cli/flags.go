@@ -10,6 +10,7 @@ import (
 
 	"postbag/internal/auth"
 	"postbag/internal/config"
+	"postbag/internal/export"
 	"postbag/internal/imapstore"
 	"postbag/internal/mail"
 	"postbag/internal/mapping"
@@ -207,6 +208,9 @@ type options struct {
 	shard        shard
 	reportFile   string
 	monitor      config.Monitor // of the whole run, as the flags say
+	pick         export.Pick
+	format       export.Format
+	dialect      export.Dialect
 }
 
 // mapFlags say which mailbox becomes which.
@@ -295,6 +299,8 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		o.rules = append(o.rules, r)
 	}
 	text("under", func(s string) error { o.under = s; return nil })
+	text("format", func(s string) (err error) { o.format, err = export.ParseFormat(s); return })
+	text("mbox", func(s string) (err error) { o.dialect, err = export.ParseDialect(s); return })
 	if first != nil {
 		return nil, first
 	}
@@ -305,6 +311,9 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		return nil, err
 	}
 	var err error
+	if o.pick, err = readPick(c); err != nil {
+		return nil, err
+	}
 	if o.to, err = readSecond(c, env); err != nil {
 		return nil, err
 	}

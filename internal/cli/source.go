@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"postbag/internal/config"
+	"postbag/internal/export"
+	"postbag/internal/mail"
+	"postbag/state"
+	"postbag/sync"
+)
+
+// A command that reads mail takes one SOURCE: a Maildir, a server, or an account
+// of the configuration, which stands for its Maildir when it has one.
+
+// source is mail to be read, and which of it is meant.
+type source struct {
+	store    mail.Store // lists roles, also those that only the state knows
+	where    string     // names the place in errors
+	account  *config.Account
+	isTree   bool
+	patterns *config.Patterns
+	filter   sync.Filter // by what a listing tells
+	pick     export.Pick // by flags and header
+	workers  int         // how many mailboxes of it may be open at a time
+}
+
+// pickFlags choose messages by their header and flags.
+func pickFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "from", Category: catWhat, Usage: "only messages with `TEXT` in From, in any case; may be repeated, and then all must be there"},
+		&cli.StringSliceFlag{Name: "to", Category: catWhat, Usage: "only messages with `TEXT` in To, Cc or Bcc"},
+		&cli.StringSliceFlag{Name: "subject", Category: catWhat, Usage: "only messages with `TEXT` in Subject"},
+		&cli.StringSliceFlag{Name: "flag", Category: catWhat, Usage: "only messages with the flag `WORD`: seen, answered, flagged, deleted, draft or a keyword; may be repeated"},
+		&cli.StringSliceFlag{Name: "not-flag", Category: catWhat, Usage: "only messages without the flag `WORD`"},
+	}
+}
+
+// readPick parses pickFlags.
+func readPick(c *cli.Context) (export.Pick, error) {
+	p := export.Pick{From: c.StringSlice("from"), To: c.StringSlice("to"), Subject: c.StringSlice("subject")}
+	for _, flag := range []struct {
+		name string
+		to   *[]string
+	}{{"flag", &p.Flags}, {"not-flag", &p.NotFlags}} {
+		for _, word := range c.StringSlice(flag.name) {
+			name, ok := export.ParseFlag(word)
+			if !ok {
+				return p, usageError("--"+flag.name, "seen, answered, flagged, deleted, draft, or a keyword", "%q is no flag", word)
+			}
+			*flag.to = append(*flag.to, name)
+		}
+	}
+	for _, name := range []string{"from", "to", "subject"} {
+		for _, text := range c.StringSlice(name) {
+			if text == "" {
+				return p, usageError("--"+name, "", "the value is empty")
+			}
+		}
+	}
+	return p, nil
+}
+
+// openSource opens the place that arg names, for reading only. What it opens is
+// added to open.
+func (s *session) openSource(o *options, arg string, open *closers) (*source, error) {
+	e, err := s.endpoints(o).parse(arg)
+	if err != nil {
+		return nil, err
+	}
+	a := o.withFlags(&config.Account{})
+	if e.account != nil {
+		a = o.withFlags(e.account)
+	}
+	a.Maildir = e.maildir
+	src := &source{account: a, isTree: e.maildir != "", filter: filter(a, s.env), pick: o.pick, workers: 2}
+	if src.patterns, err = config.ParsePatterns(a.Mailboxes); err != nil {
+		return nil, err
+	}
+	if !src.isTree {
+		server, err := s.openServer(a, o.trace, open)
+		if err != nil {
+			return nil, err
+		}
+		src.store, src.where, src.workers = server, a.Server.String(), server.Connections()
+		return src, nil
+	}
+	tree, err := s.openToRead(a.Maildir, s.treeOptions(&config.Account{Layout: a.Layout}))
+	if err != nil {
+		return nil, err
+	}
+	open.add(tree)
+	path := a.State
+	if path == "" {
+		path = filepath.Join(tree.StateDir(), stateFile)
+	}
+	src.store, src.where = rolesStore{tree, s.knownRoles(path)}, a.Maildir
+	return src, nil
+}
+
+// knownRoles are the roles of a tree's mailboxes as the state beside it has them,
+// by name. Without a state there are none.
+func (s *session) knownRoles(path string) map[string]mail.SpecialUse {
+	db, err := state.Open(s.ctx, path, state.Options{ReadOnly: true})
+	if err != nil {
+		s.out.note("roles are not known: %v", err)
+		return nil
+	}
+	defer db.Close()
+	boxes, err := db.Mailboxes(s.ctx)
+	if err != nil {
+		s.out.note("roles are not known: %v", err)
+		return nil
+	}
+	roles := map[string]mail.SpecialUse{}
+	for _, b := range boxes {
+		if b.Name[state.B] != "" && b.Use != "" {
+			roles[b.Name[state.B]] = b.Use
+		}
+	}
+	return roles
+}
+
+// rolesStore is a store that lists roles which it does not know itself.
+type rolesStore struct {
+	mail.Store
+	roles map[string]mail.SpecialUse
+}
+
+// List implements mail.Store.
+func (r rolesStore) List(ctx context.Context) ([]mail.MailboxInfo, error) {
+	list, err := r.Store.List(ctx)
+	for i := range list {
+		if list[i].Use == "" {
+			list[i].Use = r.roles[list[i].Name]
+		}
+	}
+	return list, err
+}
