@@ -36,6 +36,7 @@ func commands(s *session) []*cli.Command {
 		restoreCommand(s),
 		migrateCommand(s),
 		verifyCommand(s),
+		exportCommand(s),
 		statusCommand(s),
 		trashCommand(s),
 		mailboxesCommand(s),

@@ -44,6 +44,13 @@ func (o *output) beside(d *progress.Display) {
 	}
 }
 
+// divert keeps results off stdout, where something else goes.
+func (o *output) divert() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stdout.w = io.Discard
+}
+
 // sink is a stream that is given up after the first error.
 type sink struct {
 	w     io.Writer

@@ -1,0 +1,178 @@
+package export
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"io"
+	"math"
+	"slices"
+
+	"postbag/internal/mail"
+)
+
+// listed is a message that is to be written, as small as it can be: there may be a
+// million of them.
+type listed struct {
+	ref  mail.Ref
+	date int64 // seconds since 1970; the least number for none
+	size int64 // -1 when not known
+	tie  *tie  // of those that share their date with others
+}
+
+// tie tells messages of one second apart.
+type tie struct {
+	id     mail.MessageID
+	digest mail.Digest
+	flags  string
+}
+
+// window is how many messages are listed at a time.
+const window = 20000
+
+// list lists what is to be written of a mailbox, in the order of the archive: by
+// date, Message-ID, content and flags, which are the same wherever the mailbox is.
+func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err error) {
+	flags := map[mail.Ref]string{}
+	for since := mail.Cursor(""); ; {
+		d, err := mb.Changes(ctx, since, nothing{}, window)
+		if err != nil {
+			return nil, err
+		}
+		for i := range d.New {
+			m := &d.New[i]
+			if !r.Filter(*m) || !r.Pick.Flagged(m.Flags) {
+				continue
+			}
+			one := listed{ref: m.Ref, date: math.MinInt64, size: m.Size}
+			if !m.Date.IsZero() {
+				one.date = m.Date.Unix()
+			}
+			all = append(all, one)
+			if !m.Flags.IsZero() && !m.Date.IsZero() {
+				flags[m.Ref] = m.Flags.String()
+			}
+		}
+		if d.Missing > 0 {
+			r.problem(Problem{Mailbox: mb.Info().Name, Size: -1, Err: &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindProtocol, Err: errString("messages are left out: " + d.Unsettled)}})
+		}
+		if !d.More {
+			break
+		}
+		since = d.Cursor
+	}
+	slices.SortFunc(all, func(a, b listed) int { return cmp.Or(cmp.Compare(a.date, b.date), a.ref.Compare(b.ref)) })
+	if err := r.untie(ctx, mb, all, flags); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, listed.compare)
+	return all, nil
+}
+
+func (a listed) compare(b listed) int {
+	if c := cmp.Compare(a.date, b.date); c != 0 || a.tie == nil || b.tie == nil {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.tie.id, b.tie.id), bytes.Compare(a.tie.digest[:], b.tie.digest[:]), cmp.Compare(a.tie.flags, b.tie.flags))
+}
+
+// untie finds out what tells messages of one second apart. all is sorted by date.
+func (r *run) untie(ctx context.Context, mb mail.Mailbox, all []listed, flags map[mail.Ref]string) error {
+	ties := map[mail.Ref]*tie{}
+	var refs []mail.Ref
+	for i := range all {
+		if i > 0 && all[i-1].date == all[i].date || i+1 < len(all) && all[i+1].date == all[i].date {
+			all[i].tie = &tie{flags: flags[all[i].ref]}
+			ties[all[i].ref] = all[i].tie
+			refs = append(refs, all[i].ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	slices.SortFunc(refs, mail.Ref.Compare)
+	err := mb.Describe(ctx, refs, true, func(m mail.Message) error {
+		if t := ties[m.Ref]; t != nil {
+			t.id, t.digest = m.ID.MessageID, m.ID.Digest
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.readTies(ctx, mb, all, ties)
+}
+
+// readTies reads the messages that nothing but their content tells apart.
+func (r *run) readTies(ctx context.Context, mb mail.Mailbox, all []listed, ties map[mail.Ref]*tie) error {
+	type key struct {
+		date int64
+		id   mail.MessageID
+	}
+	same := map[key]int{}
+	for _, l := range all {
+		if l.tie != nil {
+			same[key{l.date, l.tie.id}]++
+		}
+	}
+	var refs []mail.Ref
+	for _, l := range all {
+		if l.tie != nil && same[key{l.date, l.tie.id}] > 1 && !l.tie.digest.Known() {
+			refs = append(refs, l.ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	slices.SortFunc(refs, mail.Ref.Compare)
+	return mb.Fetch(ctx, refs, func(f mail.Fetched) error {
+		t := ties[f.Ref]
+		if f.Err != nil || t == nil {
+			return nil
+		}
+		sum := sha256.New()
+		if _, err := io.Copy(sum, f.Body); err != nil {
+			return messageOnly(err)
+		}
+		sum.Sum(t.digest[:0])
+		return nil
+	})
+}
+
+// messageOnly is nil for an error that concerns one message.
+func messageOnly(err error) error {
+	if mail.AsError(err).Scope == mail.ScopeMessage {
+		return nil
+	}
+	return err
+}
+
+// chunks cuts what is listed into pieces that are read together.
+func chunks(all []listed) (list [][]listed) {
+	from, bytes := 0, int64(0)
+	for i, l := range all {
+		if i > from && (i-from >= chunkMessages || bytes+max(l.size, 0) > chunkBytes || l.size < 0 && i-from >= chunkMessages/2) {
+			list = append(list, all[from:i])
+			from, bytes = i, 0
+		}
+		bytes += max(l.size, 0)
+	}
+	if from < len(all) {
+		list = append(list, all[from:])
+	}
+	return list
+}
+
+// nothing is a mail.Known without messages: everything is new.
+type nothing struct{}
+
+func (nothing) Count() int { return 0 }
+
+func (nothing) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
+	return nil
+}
+
+type errString string
+
+func (e errString) Error() string { return string(e) }
