@@ -53,6 +53,11 @@ func Restore() Policy {
 	return Policy{Name: "restore", May: [2]Allow{state.A: {New: true, Mailboxes: true}}}
 }
 
+// Import puts on B what the archive A has and B lacks; what B has stays as it is.
+func Import() Policy {
+	return Policy{Name: "import", May: [2]Allow{state.B: {New: true, Mailboxes: true}}}
+}
+
 // TwoWay makes both sides agree.
 func TwoWay() Policy {
 	return Policy{Name: "sync", May: [2]Allow{everything, everything}}

@@ -37,6 +37,7 @@ func commands(s *session) []*cli.Command {
 		migrateCommand(s),
 		verifyCommand(s),
 		exportCommand(s),
+		importCommand(s),
 		statusCommand(s),
 		trashCommand(s),
 		mailboxesCommand(s),

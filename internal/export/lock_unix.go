@@ -23,7 +23,7 @@ func lockPart(f *os.File) error {
 		return usage("remove it, or write elsewhere", "%s belongs to somebody else", f.Name())
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
-		return &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindLocked, Op: "archive", Err: errors.New("another export is writing it"), Hint: "wait until it is done"}
+		return &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindLocked, Op: f.Name(), Err: errors.New("another postbag is at work there"), Hint: "wait until it is done"}
 	}
 	return nil // some network file systems have no locks: then nothing keeps two apart
 }

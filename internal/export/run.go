@@ -85,7 +85,7 @@ type run struct {
 	out      writer
 	manifest *manifestWriter
 	free     chan *chunk // all chunks, when none is under way
-	mu       sync.Mutex // guards report.Problems
+	mu       sync.Mutex  // guards report.Problems
 	report   Report
 }
 

@@ -3,6 +3,7 @@ package export
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,28 +39,57 @@ func stageFile(path string) (*staged, error) {
 		path = real
 	}
 	s := &staged{path: path, part: partOf(path)}
+	var err error
+	if s.file, err = lockFile(s.part); err != nil {
+		return nil, err
+	}
+	return s, outError(s.file.Truncate(0))
+}
+
+// lockFile opens a file, made when there is none, and holds the lock on it.
+func lockFile(path string) (*os.File, error) {
 	for range 10 {
-		f, err := os.OpenFile(s.part, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 		if err != nil {
 			return nil, outError(err)
 		}
 		if err := lockPart(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		if s.isAt(f) {
-			s.file = f
-			return s, outError(f.Truncate(0))
+		if isAt(path, f) {
+			return f, nil
 		}
-		f.Close() // another export had it, and is done
+		f.Close() // another one had it, and is done
 	}
-	return nil, outError(fmt.Errorf("%s is taken by another export again and again", s.part))
+	return nil, outError(fmt.Errorf("%s is taken again and again", path))
 }
 
-// isAt reports whether f is what lies at the part's name.
-func (s *staged) isAt(f *os.File) bool {
+// isAt reports whether f is what lies at path.
+func isAt(path string, f *os.File) bool {
 	a, err1 := f.Stat()
-	b, err2 := os.Lstat(s.part)
+	b, err2 := os.Lstat(path)
 	return err1 == nil && err2 == nil && os.SameFile(a, b)
+}
+
+// Lock keeps two processes from doing one thing at the same time: until it is
+// closed, another Lock of the path is an error of KindLocked. The file is removed
+// with it. Where the system has no such locks nobody is kept from anything.
+func Lock(path string) (io.Closer, error) {
+	f, err := lockFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return lock{f}, nil
+}
+
+type lock struct{ *os.File }
+
+// Close removes the file before it gives the lock back.
+func (l lock) Close() error {
+	if runtime.GOOS == "windows" {
+		return errors.Join(l.File.Close(), os.Remove(l.Name()))
+	}
+	return errors.Join(os.Remove(l.Name()), l.File.Close())
 }
 
 // stageDir begins a folder that shall be at path, where there is nothing or an
@@ -82,7 +112,7 @@ func stageDir(path string) (*staged, error) {
 		if err := lockPart(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		if s.isAt(f) {
+		if isAt(s.part, f) {
 			s.file = f
 			return s, s.clear()
 		}
