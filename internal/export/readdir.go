@@ -170,7 +170,7 @@ func (a *Archive) readDir(root string) error {
 		case err != nil:
 			a.problem("", rel, 0, messageError(mail.KindDisk, bare(err), ""))
 			return nil
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && name != root:
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && name != root && !hasCur(name):
 			return fs.SkipDir
 		case d.IsDir():
 			return nil
@@ -194,6 +194,12 @@ func (a *Archive) readDir(root string) error {
 		return integrity("there is no mail in it")
 	}
 	return nil
+}
+
+// hasCur reports whether a folder is a Maildir: those of Maildir++ are hidden.
+func hasCur(path string) bool {
+	info, err := os.Stat(filepath.Join(path, "cur"))
+	return err == nil && info.IsDir()
 }
 
 // readLoose reads one file of a folder.
