@@ -34,8 +34,8 @@ written; a file that was there is replaced then.
 Messages that cannot be read are left out and named, and the exit code is 3.`,
 		ArgsUsage: `  postbag export ~/mail/work mail.tar.zst
   postbag export work old.mbox --mailbox 'Archive/*' --before 2020-01-01
-  postbag export work bills/ --format eml --from billing@example.org --flag flagged
-  postbag export imaps://me@imap.example.org - --format tar | ssh nas 'cat > mail.tar'`,
+  postbag export work bills/ --format eml --from billing@example.org
+  postbag export work - --format tar | ssh nas 'cat > mail.tar'`,
 		Flags: flags(formatFlags(), selectFlags(), filterFlags(), pickFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if len(args) != 2 {
@@ -129,6 +129,7 @@ func (s *session) runExport(o *options, from string, eo export.Options, open *cl
 	defer display.Close()
 	eo.Store, eo.Match, eo.Filter = src.store, src.patterns.Match, src.filter.Pass
 	eo.Workers, eo.Progress = src.workers, display
+	eo.Sparse = !eo.Pick.IsZero() || src.filter.Key() != ""
 	written, err := export.Run(s.ctx, eo)
 	if err != nil {
 		return nil, err

@@ -25,10 +25,10 @@ func importCommand(s *session) *cli.Command {
 		Name:      "import",
 		Usage:     "put mail from archives into a Maildir or on a server",
 		UsageText: "import FILE... DEST",
-		Description: `Adds what the files have and DEST lacks: a Maildir, which is made when it is not
-there, a server, or an account, which stands for its Maildir when it has one. What
-DEST has is found by its content and left as it is, so that importing twice adds
-nothing.
+		Description: `Adds what the files have and DEST lacks: a Maildir, which is made when it is
+not there, a server, or an account, which stands for its Maildir when it has one.
+What DEST has is found by its content and left as it is, so that importing twice
+adds nothing.
 
 FILE is what export writes, or of others: mbox in its dialects, eml files and
 folders of them, Maildirs, zip and tar with any of these, the mail folder of

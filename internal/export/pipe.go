@@ -13,7 +13,7 @@ import (
 // bounded, and with it the memory.
 
 // write writes the messages of one mailbox.
-func (r *run) write(ctx context.Context, name string, all []listed, box *Box) error {
+func (r *run) write(ctx context.Context, info mail.MailboxInfo, all []listed, box *Box) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (r *run) write(ctx context.Context, name string, all []listed, box *Box) er
 	order := make(chan *chunk, cap(r.free))
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() { r.work(ctx, name, queue) })
+		wg.Go(func() { r.work(ctx, info.Name, queue) })
 	}
 	wg.Go(func() {
 		defer close(order)
@@ -49,7 +49,7 @@ func (r *run) write(ctx context.Context, name string, all []listed, box *Box) er
 		<-c.done
 		if first == nil {
 			if first = c.err; first == nil {
-				first = r.writeChunk(ctx, c, &next, box)
+				first = r.writeChunk(ctx, c, info, &next, box)
 			}
 			if first != nil {
 				cancel(first)
@@ -162,7 +162,7 @@ func (r *run) receive(c *chunk, name string, f mail.Fetched) (*item, error) {
 }
 
 // writeChunk writes what a chunk holds.
-func (r *run) writeChunk(ctx context.Context, c *chunk, next *names, box *Box) error {
+func (r *run) writeChunk(ctx context.Context, c *chunk, info mail.MailboxInfo, next *names, box *Box) error {
 	for _, p := range c.bad {
 		r.problem(p)
 	}
@@ -173,6 +173,9 @@ func (r *run) writeChunk(ctx context.Context, c *chunk, next *names, box *Box) e
 		if it == nil {
 			r.Progress.Expect(-1, -max(c.want[i].size, 0))
 			continue
+		}
+		if err := r.begin(info); err != nil {
+			return err
 		}
 		if it.base != "" {
 			it.base = next.of(it)

@@ -26,6 +26,8 @@ type Options struct {
 	Match  func(mail.MailboxInfo) bool // nil: all mailboxes
 	Filter func(mail.Message) bool     // by date and size; nil: all messages. What is not known of a message does not exclude it
 	Pick   Pick
+	// Sparse leaves out mailboxes of which nothing is written.
+	Sparse bool
 	Format Format
 	// Out is where the archive is to be. What Stdout is set for is written there
 	// instead, from the beginning to the end; an mbox has no manifest then.
@@ -84,6 +86,7 @@ type run struct {
 	Options
 	out      writer
 	manifest *manifestWriter
+	begun    bool        // the mailbox is in the archive
 	free     chan *chunk // all chunks, when none is under way
 	mu       sync.Mutex  // guards report.Problems
 	report   Report
@@ -170,23 +173,32 @@ func (r *run) mailbox(ctx context.Context, info mail.MailboxInfo) error {
 	if err != nil {
 		return r.boxProblem(ctx, info.Name, err)
 	}
-	if err := r.out.box(info); err != nil {
-		return outError(err)
-	}
-	if err := r.manifest.mailbox(info); err != nil {
-		return outError(err)
+	r.begun = false
+	if !r.Sparse {
+		if err := r.begin(info); err != nil {
+			return err
+		}
 	}
 	bytes := int64(0)
 	for _, l := range all {
 		bytes += max(l.size, 0)
 	}
 	r.Progress.Expect(len(all)-max(info.Messages, 0), bytes-max(info.Bytes, 0))
-	err = r.write(ctx, info.Name, all, &box)
+	err = r.write(ctx, info, all, &box)
 	r.report.Boxes = append(r.report.Boxes, box)
 	if err != nil {
 		return r.boxProblem(ctx, info.Name, err)
 	}
 	return nil
+}
+
+// begin begins a mailbox in the archive, unless it has begun.
+func (r *run) begin(info mail.MailboxInfo) error {
+	if r.begun {
+		return nil
+	}
+	r.begun = true
+	return outError(errors.Join(r.out.box(info), r.manifest.mailbox(info)))
 }
 
 // boxProblem answers an error that is of more than one mailbox, and puts any other
