@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,11 +148,20 @@ func newAccount(t testing.TB, url, password string, flags ...string) *account {
 // start starts a command with arguments of its own.
 func (a *account) start(t testing.TB, args ...string) *running {
 	t.Helper()
+	return a.startInto(t, nil, args...)
+}
+
+// startInto does so with its stdout going to out, unless that is nil.
+func (a *account) startInto(t testing.TB, out io.Writer, args ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	line := append(slices.Clone(a.wrap), program)
 	line = append(line, args...)
 	r := &running{t: t, cmd: exec.CommandContext(ctx, line[0], line[1:]...), cancel: cancel, begun: time.Now(), args: args}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
+	if out != nil {
+		r.cmd.Stdout = out
+	}
 	r.cmd.Dir = a.home
 	r.cmd.Env = append([]string{"HOME=" + a.home, "XDG_CONFIG_HOME=" + filepath.Join(a.home, "config"), "TMPDIR=" + os.TempDir(),
 		"PATH=" + os.Getenv("PATH"), "TZ=UTC"}, a.env...)

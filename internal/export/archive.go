@@ -70,6 +70,7 @@ type archiveBox struct {
 type entry struct {
 	digest mail.Digest
 	id     mail.MessageID
+	vague  bool  // the header is so long that a Message-ID may be where nobody looked
 	n      int32 // which of equal messages
 	source int32
 	coding coding
@@ -229,6 +230,7 @@ func (a *Archive) add(f found) error {
 // enter puts a message into its mailboxes, as manifest or header have it.
 func (a *Archive) enter(f *found, e entry, head []byte, rec *rec) {
 	e.at, e.source, e.id = f.at, int32(a.source), mail.MessageIDOf(head)
+	e.vague = e.id == 0 && e.size > int64(len(head)) && headerEnd(head) < 0
 	if rec != nil {
 		rec.used = true
 		e.flags, e.date = rec.flags, rec.date

@@ -125,7 +125,7 @@ func (o *openBox) Changes(ctx context.Context, since mail.Cursor, known mail.Kno
 
 func (o *openBox) message(e *entry, key string) mail.Message {
 	m := mail.Message{Ref: mail.Ref{Key: key}, Flags: e.flags, Size: e.size, Date: unixTime(e.date)}
-	m.ID = mail.Identity{MessageID: e.id, Described: true}
+	m.ID = mail.Identity{MessageID: e.id, Described: !e.vague}
 	if o.a.o.Digests {
 		m.ID.Digest = e.digest
 	}
