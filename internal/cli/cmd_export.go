@@ -36,7 +36,7 @@ Messages that cannot be read are left out and named, and the exit code is 3.`,
   postbag export work old.mbox --mailbox 'Archive/*' --before 2020-01-01
   postbag export work bills/ --format eml --from billing@example.org
   postbag export work - --format tar | ssh nas 'cat > mail.tar'`,
-		Flags: flags(formatFlags(), selectFlags(), filterFlags(), pickFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
+		Flags: flags(formatFlags(), selectFlags(), filterFlags(), matchFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if len(args) != 2 {
 				return usageError("export", "postbag export SOURCE OUT", "takes a source and the archive to be written")
@@ -68,7 +68,7 @@ func (s *session) export(o *options, from, out string) error {
 
 // exportOptions finds out what is to be written, and where to.
 func (s *session) exportOptions(o *options, out string) (export.Options, error) {
-	eo := export.Options{Format: o.format, Out: out, Pick: o.pick}
+	eo := export.Options{Format: o.format, Out: out, Rule: o.match}
 	if out == "-" {
 		switch {
 		case eo.Format == "":
@@ -129,7 +129,7 @@ func (s *session) runExport(o *options, from string, eo export.Options, open *cl
 	defer display.Close()
 	eo.Store, eo.Match, eo.Filter = src.store, src.patterns.Match, src.filter.Pass
 	eo.Workers, eo.Progress = src.workers, display
-	eo.Sparse = !eo.Pick.IsZero() || src.filter.Key() != ""
+	eo.Sparse = !eo.Rule.IsZero() || src.filter.Key() != ""
 	written, err := export.Run(s.ctx, eo)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"postbag/internal/imapstore"
 	"postbag/internal/mail"
 	"postbag/internal/mapping"
+	"postbag/internal/match"
 )
 
 // The categories of flags, as the help shows them.
@@ -198,6 +199,8 @@ type options struct {
 	force        bool
 	refused      string
 	deep         bool
+	format       export.Format
+	dialect      export.Dialect
 	create       bool // the Maildir may be another than the one on record
 	unrecorded   bool // the Maildir is not put on record
 	rules        []mapping.Rule
@@ -208,9 +211,7 @@ type options struct {
 	shard        shard
 	reportFile   string
 	monitor      config.Monitor // of the whole run, as the flags say
-	pick         export.Pick
-	format       export.Format
-	dialect      export.Dialect
+	match        match.Rule
 }
 
 // mapFlags say which mailbox becomes which.
@@ -311,7 +312,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		return nil, err
 	}
 	var err error
-	if o.pick, err = readPick(c); err != nil {
+	if o.match, err = readMatch(c); err != nil {
 		return nil, err
 	}
 	if o.to, err = readSecond(c, env); err != nil {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/urfave/cli/v2"
-
 	"postbag/internal/config"
-	"postbag/internal/export"
 	"postbag/internal/mail"
+	"postbag/internal/match"
 	"postbag/state"
 	"postbag/sync"
 )
@@ -24,44 +22,8 @@ type source struct {
 	isTree   bool
 	patterns *config.Patterns
 	filter   sync.Filter // by what a listing tells
-	pick     export.Pick // by flags and header
+	rule     match.Rule  // by flags and header
 	workers  int         // how many mailboxes of it may be open at a time
-}
-
-// pickFlags choose messages by their header and flags.
-func pickFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "from", Category: catWhat, Usage: "only messages with `TEXT` in From, in any case; may be repeated, and then all must be there"},
-		&cli.StringSliceFlag{Name: "to", Category: catWhat, Usage: "only messages with `TEXT` in To, Cc or Bcc"},
-		&cli.StringSliceFlag{Name: "subject", Category: catWhat, Usage: "only messages with `TEXT` in Subject"},
-		&cli.StringSliceFlag{Name: "flag", Category: catWhat, Usage: "only messages with the flag `WORD`: seen, answered, flagged, deleted, draft or a keyword; may be repeated"},
-		&cli.StringSliceFlag{Name: "not-flag", Category: catWhat, Usage: "only messages without the flag `WORD`"},
-	}
-}
-
-// readPick parses pickFlags.
-func readPick(c *cli.Context) (export.Pick, error) {
-	p := export.Pick{From: c.StringSlice("from"), To: c.StringSlice("to"), Subject: c.StringSlice("subject")}
-	for _, flag := range []struct {
-		name string
-		to   *[]string
-	}{{"flag", &p.Flags}, {"not-flag", &p.NotFlags}} {
-		for _, word := range c.StringSlice(flag.name) {
-			name, ok := export.ParseFlag(word)
-			if !ok {
-				return p, usageError("--"+flag.name, "seen, answered, flagged, deleted, draft, or a keyword", "%q is no flag", word)
-			}
-			*flag.to = append(*flag.to, name)
-		}
-	}
-	for _, name := range []string{"from", "to", "subject"} {
-		for _, text := range c.StringSlice(name) {
-			if text == "" {
-				return p, usageError("--"+name, "", "the value is empty")
-			}
-		}
-	}
-	return p, nil
 }
 
 // openSource opens the place that arg names, for reading only. What it opens is
@@ -76,7 +38,7 @@ func (s *session) openSource(o *options, arg string, open *closers) (*source, er
 		a = o.withFlags(e.account)
 	}
 	a.Maildir = e.maildir
-	src := &source{account: a, isTree: e.maildir != "", filter: filter(a, s.env), pick: o.pick, workers: 2}
+	src := &source{account: a, isTree: e.maildir != "", filter: filter(a, s.env), rule: o.match, workers: 2}
 	if src.patterns, err = config.ParsePatterns(a.Mailboxes); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/match"
 	"postbag/internal/storetest"
 )
 
@@ -264,7 +265,7 @@ func TestFolderIsNotEmpty(t *testing.T) {
 }
 
 // What is chosen by header, flags, date and size is written, and nothing else.
-func TestPick(t *testing.T) {
+func TestChosenMessages(t *testing.T) {
 	t.Parallel()
 	box := put(t, "a/b.mbox", "")
 	var text strings.Builder
@@ -280,16 +281,17 @@ func TestPick(t *testing.T) {
 	}
 	store := read(t, box)
 	for _, test := range []struct {
-		pick Pick
+		rule match.Rule
 		want string
 	}{
-		{Pick{}, "1 2 3"}, {Pick{From: []string{"JÜRGEN"}}, "1"}, {Pick{To: []string{"jürgen"}}, "2"}, {Pick{To: []string{"D@"}}, "3"},
-		{Pick{Subject: []string{"grüße ZWEI"}}, "2"}, {Pick{Subject: []string{"e"}, From: []string{"example"}}, "1 2 3"},
-		{Pick{Subject: []string{"drei", "one"}}, ""}, {Pick{Flags: []string{`\Seen`}}, "1"}, {Pick{NotFlags: []string{`\Seen`}}, "2 3"},
-		{Pick{Flags: []string{"WORK"}}, "3"}, {Pick{Flags: []string{`\Flagged`}, NotFlags: []string{"work"}}, "2"},
+		{match.Rule{}, "1 2 3"}, {match.Rule{From: []string{"JÜRGEN"}}, "1"}, {match.Rule{To: []string{"jürgen"}}, "2"}, {match.Rule{To: []string{"D@"}}, "3"},
+		{match.Rule{Subject: []string{"grüße ZWEI"}}, "2"}, {match.Rule{Subject: []string{"drei", "one"}}, "1 3"},
+		{match.Rule{Subject: []string{"drei"}, From: []string{"a@"}}, ""}, {match.Rule{Flags: mail.ParseFlags(`\Seen`)}, "1"},
+		{match.Rule{Without: mail.ParseFlags(`\Seen`)}, "2 3"}, {match.Rule{Flags: mail.ParseFlags("WORK")}, "3"},
+		{match.Rule{Flags: mail.ParseFlags(`\Flagged`), Without: mail.ParseFlags("work")}, "2"},
 	} {
 		var out bytes.Buffer
-		write(t, store, ways[4], func(o *Options) { o.Pick, o.Stdout = test.pick, &out })
+		write(t, store, ways[4], func(o *Options) { o.Rule, o.Stdout = test.rule, &out })
 		var got []string
 		for i := 1; i <= 3; i++ {
 			if strings.Contains(out.String(), fmt.Sprintf("X-Number: %d\r\n", i)) {
@@ -297,16 +299,7 @@ func TestPick(t *testing.T) {
 			}
 		}
 		if strings.Join(got, " ") != test.want {
-			t.Errorf("%+v: got %q, want %q", test.pick, got, test.want)
-		}
-	}
-}
-
-func TestParseFlag(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{"seen": `\Seen`, `\FLAGGED`: `\Flagged`, "work": "work", "$Label1": "$Label1", "a b": "", `\Nothing`: "", "": ""} {
-		if got, ok := ParseFlag(text); ok != (want != "") || ok && got != want {
-			t.Errorf("%q: got %q, %v", text, got, ok)
+			t.Errorf("%+v: got %q, want %q", test.rule, got, test.want)
 		}
 	}
 }

@@ -2,11 +2,7 @@ package export
 
 import (
 	"bytes"
-	"io"
-	"mime"
 	"strings"
-
-	"golang.org/x/text/encoding/ianaindex"
 
 	"postbag/internal/mail"
 )
@@ -79,26 +75,4 @@ func (f fields) first(name string) string {
 		return ""
 	}
 	return f[name][0]
-}
-
-var words = mime.WordDecoder{CharsetReader: charset}
-
-// charset reads text in any character set that has a name with the IANA.
-func charset(name string, r io.Reader) (io.Reader, error) {
-	enc, err := ianaindex.MIME.Encoding(name)
-	if err != nil || enc == nil {
-		return nil, mime.ErrInvalidMediaParameter
-	}
-	return enc.NewDecoder().Reader(r), nil
-}
-
-// decode reads encoded words (RFC 2047). What cannot be read stays as it is; text
-// that is no UTF-8 is taken for Latin-1.
-func decode(s string) string {
-	if strings.Contains(s, "=?") {
-		if text, err := words.DecodeHeader(s); err == nil {
-			s = text
-		}
-	}
-	return utf8Text(s)
 }

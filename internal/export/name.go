@@ -169,7 +169,7 @@ func baseName(date time.Time, subject string, digest mail.Digest) string {
 func plainWords(s string) string {
 	var b strings.Builder
 	gap := false
-	for _, r := range norm.NFC.String(decode(s)) {
+	for _, r := range norm.NFC.String(s) {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) || r == utf8.RuneError {
 			gap = b.Len() > 0
 			continue

@@ -78,7 +78,7 @@ func TestMemberNames(t *testing.T) {
 		"caf\xe9 \x1b[2J":                    "20240131T113005Z-café-2J-abcd000000000000",
 		strings.Repeat("abcdefghij ", 10):    "20240131T113005Z-abcdefghij-abcdefghij-abcdefghij-abcdefghij-abc-abcd000000000000",
 	} {
-		if got := baseName(at, subject, digest); got != want {
+		if got := baseName(at, decode(subject), digest); got != want {
 			t.Errorf("%q: got %q, want %q", subject, got, want)
 		}
 	}

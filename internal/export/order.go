@@ -42,7 +42,7 @@ func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err erro
 		}
 		for i := range d.New {
 			m := &d.New[i]
-			if !r.Filter(*m) || !r.Pick.Flagged(m.Flags) {
+			if !r.Filter(*m) || !r.match.Flags(m.Flags) {
 				continue
 			}
 			one := listed{ref: m.Ref, date: math.MinInt64, size: m.Size}

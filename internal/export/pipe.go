@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"postbag/internal/mail"
+	"postbag/internal/match"
 )
 
 // Messages pass through a pipeline: workers, each with the mailbox open for itself,
@@ -148,17 +149,26 @@ func (r *run) receive(c *chunk, name string, f mail.Fetched) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.Filter(it.msg) || !r.Pick.Flagged(it.msg.Flags) || !r.Pick.Headed(head) {
+	if !r.Filter(it.msg) || !r.match.Flags(it.msg.Flags) || !r.headed(head) {
 		c.arena = c.arena[:start]
 		return nil, nil
 	}
 	if r.Format == Mbox {
 		it.sender = sender(readFields(head, "return-path").first("return-path"))
 	} else {
-		it.base = baseName(it.msg.Date, readFields(head, "subject").first("subject"), digest)
+		it.base = baseName(it.msg.Date, match.Parse(head).Subject, digest)
 	}
 	c.enc, err = r.out.prepare(it, c.enc)
 	return it, outError(err)
+}
+
+// headed reports whether a message is chosen by its header.
+func (r *run) headed(head []byte) bool {
+	if !r.match.NeedsHeader() {
+		return true
+	}
+	h := match.Parse(head)
+	return r.match.Header(&h)
 }
 
 // writeChunk writes what a chunk holds.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/match"
 )
 
 // Progress is told what an export does. Its methods are called from several
@@ -25,7 +26,7 @@ type Options struct {
 	Store  mail.Store
 	Match  func(mail.MailboxInfo) bool // nil: all mailboxes
 	Filter func(mail.Message) bool     // by date and size; nil: all messages. What is not known of a message does not exclude it
-	Pick   Pick
+	Rule   match.Rule                  // by header and flags
 	// Sparse leaves out mailboxes of which nothing is written.
 	Sparse bool
 	Format Format
@@ -85,6 +86,7 @@ type writer interface {
 type run struct {
 	Options
 	out      writer
+	match    *match.Matcher
 	manifest *manifestWriter
 	begun    bool        // the mailbox is in the archive
 	free     chan *chunk // all chunks, when none is under way
@@ -108,7 +110,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Sleep == nil {
 		o.Sleep = sleep
 	}
-	r := &run{Options: o}
+	r := &run{Options: o, match: match.New(o.Rule)}
 	if err := r.run(ctx); err != nil {
 		return nil, err
 	}

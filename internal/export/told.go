@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/match"
 )
 
 // What the header of a message tells where there is no manifest: flags in Status
@@ -43,6 +44,9 @@ func tell(head []byte) told {
 	}
 	return t
 }
+
+// decode reads encoded words (RFC 2047) as those of a subject are read.
+func decode(s string) string { return match.Parse([]byte("Subject: " + s)).Subject }
 
 func statusFlags(f fields) (flags mail.Flags) {
 	for _, c := range f.first("status") + f.first("x-status") {
