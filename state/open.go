@@ -51,8 +51,8 @@ type DB struct {
 	next    nextIDs
 	counts  map[listKey]int
 	sent    map[int64]*Sent // nil: not loaded
-	ident   bool  // identIndex is there
-	run     int64 // 0: this run has no row yet
+	ident   bool            // identIndex is there
+	run     int64           // 0: this run has no row yet
 	damage  damageLog
 	failed  error // once set, every call answers with it
 
