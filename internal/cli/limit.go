@@ -89,8 +89,10 @@ func (c *limitedConn) Write(p []byte) (int, error) {
 	return done, nil
 }
 
+// Close closes the connection before it ends the waits: a Write that no longer has to
+// wait must not get through.
 func (c *limitedConn) Close() error {
-	c.cancel()
+	defer c.cancel()
 	return c.Conn.Close()
 }
 

@@ -100,7 +100,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // What moves does not time out, however slowly, and nothing times out while the
 // waiting is ours.
 func TestSlowIsNoStall(t *testing.T) {
-	const idle = 200 * time.Millisecond
+	const idle = 600 * time.Millisecond
 	t.Parallel()
 	c := dialConfig(t, testCaps, func(cfg *Config) { cfg.IdleTimeout = idle }, func(p *peer) {
 		p.command()
