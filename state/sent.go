@@ -1,7 +1,10 @@
 package state
 
 import (
+	"context"
 	"database/sql/driver"
+	"maps"
+	"slices"
 
 	"postbag/internal/mail"
 )
@@ -62,6 +65,29 @@ func (db *DB) loadSent() error {
 		db.sent = sent
 	}
 	return err
+}
+
+// SentRows answers with all rows that have a Sent, by ID.
+func (db *DB) SentRows(ctx context.Context) ([]*Row, error) {
+	if err := db.hold(ctx); err != nil {
+		return nil, err
+	}
+	err := db.loadSent()
+	ids := slices.Sorted(maps.Keys(db.sent))
+	db.release()
+	if err != nil {
+		return nil, db.wrap("read", err)
+	}
+	var rows []*Row
+	for chunk := range slices.Chunk(ids, maxIn) {
+		list, args := in(chunk)
+		found, err := db.collect(ctx, selectRows+"WHERE id IN "+list, args, func(r *Row) bool { return db.sent[r.ID] != nil })
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, found...)
+	}
+	return unique(rows), nil
 }
 
 // attach gives a row that was read its Sent. The caller has loaded them.

@@ -19,7 +19,11 @@ type CompareOptions struct {
 	Filter Filter
 	// Deep reads every message on both sides and compares digests; without it, what
 	// a listing and a header tell counts: Message-ID, size and date.
-	Deep     bool
+	Deep bool
+	// Repairs tells which messages one side was sent repaired; nil for none. With
+	// Swapped its side A is B.
+	Repairs  Repairs
+	Swapped  bool
 	Progress Progress
 	Found    func(Finding)
 }
@@ -36,6 +40,9 @@ func Compare(ctx context.Context, o CompareOptions) (*Verified, error) {
 		o.Progress = silent{}
 	}
 	c := &comparer{CompareOptions: o, store: [2]mail.Store{o.A, o.B}}
+	if err := c.loadRepairs(ctx); err != nil {
+		return &c.out, err
+	}
 	r := &run{Options: Options{Match: o.Match, Progress: o.Progress}, store: c.store}
 	listed, _, err := r.list(ctx, nil)
 	if err != nil {
@@ -69,14 +76,17 @@ func Compare(ctx context.Context, o CompareOptions) (*Verified, error) {
 
 type comparer struct {
 	CompareOptions
-	store   [2]mail.Store
-	out     Verified
-	mailbox string
+	store    [2]mail.Store
+	out      Verified
+	mailbox  string
+	validity [2]string // of mailbox
+	repaired map[string][]*state.Row
+	valid    map[string][2]string // the validities that repaired goes with
 }
 
 func (c *comparer) found(f Finding) {
 	f.Mailbox = c.mailbox
-	c.out.Findings++
+	c.out.count(f)
 	if c.Found != nil {
 		c.Found(f)
 	}
@@ -90,10 +100,11 @@ func (c *comparer) box(ctx context.Context, has [2]bool) error {
 			continue
 		}
 		var err error
-		if sides[s], err = c.messages(ctx, store); err != nil {
+		if sides[s], err = c.messages(ctx, s, store); err != nil {
 			return err
 		}
 	}
+	c.pairRepaired(sides)
 	rules := []func(*mail.Message) (identityKey, bool){digestKey}
 	if !c.Deep {
 		rules = append(rules, datedIDKey, messageIDKey, datedKey)
@@ -143,12 +154,13 @@ func (c *comparer) pair(a, b *arrival) {
 }
 
 // messages lists a side's messages with what identifies them.
-func (c *comparer) messages(ctx context.Context, store mail.Store) ([]*arrival, error) {
+func (c *comparer) messages(ctx context.Context, s int, store mail.Store) ([]*arrival, error) {
 	mb, err := store.Examine(ctx, c.mailbox)
 	if err != nil {
 		return nil, err
 	}
 	defer mb.Close()
+	c.validity[s] = mb.Info().Validity
 	byRef := make(map[mail.Ref]*arrival)
 	var list []*arrival
 	var refs []mail.Ref

@@ -52,6 +52,9 @@ type copier struct {
 	pairs   map[*state.Row]bool // Maybe rows that are taken
 	joined  []*state.Row        // pairs found by digest, likewise
 	deleted []int64             // rows that went into a pair, likewise
+	mends   []quarantined       // refused, and to be repaired; see mend.go
+	mending bool                // that is under way
+	reasons map[mail.Ref]string // why those were refused that are repaired
 	unheld  mail.Flags          // of messages that landed: what the side did not take
 	lacking mail.Ref            // the first of them
 	over    []*state.Row        // all that landed or were paired
@@ -93,7 +96,7 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 	}
 	c := &copier{r: r, b: b, to: to, from: to.Other(), dst: dst,
 		todo: make(map[mail.Ref]*Copy, len(copies)), jobs: make(chan job), landing: make(chan *flight, 1),
-		pairs: make(map[*state.Row]bool)}
+		pairs: make(map[*state.Row]bool), reasons: make(map[mail.Ref]string)}
 	refs := make([]mail.Ref, 0, len(copies))
 	var bytes int64
 	for i := range copies {
@@ -121,7 +124,7 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 	workers.Wait()
 	close(c.landing)
 	lander.Wait()
-	return c.finish(landCtx, fetchErr)
+	return c.finish(landCtx, c.mendAll(ctx, src, fetchErr))
 }
 
 // finish writes down what is left, and decides how the copy ended.
@@ -334,7 +337,7 @@ func (c *copier) row(cp *Copy, msg mail.Message) *state.Row {
 		*row = *cp.Row
 	}
 	row.Ref[c.from], row.Flags[c.from] = msg.Ref, msg.Flags
-	row.Size, row.Date, row.Ident = msg.Size, msg.Date, msg.ID
+	row.Size, row.Date, row.Ident, row.Sent = msg.Size, msg.Date, msg.ID, nil
 	return row
 }
 
@@ -435,9 +438,11 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 			n++
 			bytes += row.Size
 			c.noteUnheld(row, l)
+			c.noteRepaired(row)
 		case l.Err != nil:
-			row.Ref[c.to], row.Flags[c.to], row.Status, row.Mark = mail.Ref{}, mail.Flags{}, state.Here, ""
-			c.leaveOut(quarantined{row, c.to, l.Err})
+			refusal := refusedAgain(row, l.Err)
+			row.Ref[c.to], row.Flags[c.to], row.Status, row.Mark, row.Sent = mail.Ref{}, mail.Flags{}, state.Here, "", nil
+			c.leaveOut(quarantined{row, c.to, refusal})
 			c.r.Progress.Note("%s: %s is left out: %s", c.b.name(), row.Ref[c.from], reason(l.Err))
 		}
 	}

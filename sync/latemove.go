@@ -32,7 +32,7 @@ func (l *lateMoves) expect(boxes []*box) {
 	for _, b := range boxes {
 		for s, rows := range b.known.Removes {
 			for _, row := range rows {
-				if d := row.Ident.Digest; d.Known() {
+				if d := rowMessage(row, state.Side(1-s)).ID.Digest; d.Known() {
 					l.removed[s][d] = append(l.removed[s][d], b)
 				}
 			}

@@ -74,7 +74,7 @@ func refSet(refs []mail.Ref) map[mail.Ref]bool {
 func (r *run) foundOn(ctx context.Context, boxes []*box, s state.Side, lost []Lost) ([]Found, error) {
 	sizes := map[int64]bool{-1: true}
 	for _, l := range lost {
-		sizes[l.Row.Size] = true
+		sizes[rowMessage(l.Row, s).Size] = true
 	}
 	var found []Found
 	for _, b := range boxes {

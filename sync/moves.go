@@ -54,8 +54,10 @@ func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.
 	for _, key := range rules {
 		waiting := make(map[moveKey][]*state.Row)
 		for _, l := range lost {
-			if k, ok := key(rowMessage(l.Row, state.A)); ok && !gone[l.Row] {
-				waiting[k] = append(waiting[k], l.Row)
+			for _, m := range faces(l.Row) {
+				if k, ok := key(m); ok && !gone[l.Row] {
+					waiting[k] = append(waiting[k], l.Row)
+				}
 			}
 		}
 		found = slices.DeleteFunc(found, func(f Found) bool {
@@ -63,7 +65,7 @@ func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.
 			if !ok {
 				return false
 			}
-			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return fits(r, f.Mailbox) && sameContent(r.Ident, f.Msg.ID) })
+			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return !gone[r] && fits(r, f.Mailbox) && sameAsRow(r, f.Msg.ID) })
 			if i < 0 {
 				return false
 			}
@@ -104,7 +106,7 @@ func FindJointMoves(lost []Lost, found [2][]Found, apart bool) []JointMove {
 		score := -1
 		for _, a := range index[0].candidates(l.Row, taken) {
 			for _, b := range index[1].candidates(l.Row, taken) {
-				if apart == (a.Mailbox == b.Mailbox) || !sameContent(a.Msg.ID, b.Msg.ID) {
+				if apart == (a.Mailbox == b.Mailbox) || !sameContent(a.Msg.ID, b.Msg.ID) && l.Row.Sent == nil {
 					continue
 				}
 				if n := kept(l.Row, [2]Found{a, b}); n > score {
@@ -169,15 +171,16 @@ func indexFound(found []Found) foundIndex {
 // candidates are the finds that may be a row's message, in order.
 func (x foundIndex) candidates(r *state.Row, taken map[Found]bool) []Found {
 	var list []Found
-	m := rowMessage(r, state.A)
 	for _, rule := range jointRules {
-		k, ok := rule(m)
-		if !ok {
-			continue
-		}
-		for _, f := range x[k] {
-			if f.Mailbox != r.Mailbox && !taken[f] && sameContent(r.Ident, f.Msg.ID) && !slices.Contains(list, f) {
-				list = append(list, f)
+		for _, m := range faces(r) {
+			k, ok := rule(m)
+			if !ok {
+				continue
+			}
+			for _, f := range x[k] {
+				if f.Mailbox != r.Mailbox && !taken[f] && sameAsRow(r, f.Msg.ID) && !slices.Contains(list, f) {
+					list = append(list, f)
+				}
 			}
 		}
 	}
@@ -185,6 +188,11 @@ func (x foundIndex) candidates(r *state.Row, taken map[Found]bool) []Found {
 		return cmp.Or(cmp.Compare(a.Mailbox, b.Mailbox), a.Msg.Ref.Compare(b.Msg.Ref))
 	})
 	return list
+}
+
+// sameAsRow is sameContent for what either side holds of a row.
+func sameAsRow(r *state.Row, id mail.Identity) bool {
+	return sameContent(r.Ident, id) || r.Sent != nil && sameContent(r.Sent.ID, id)
 }
 
 // sameContent is false when both digests are known and differ.

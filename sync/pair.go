@@ -68,10 +68,22 @@ func arrivals(in Input, s state.Side) []*arrival {
 // rowMessage is the message of a row as side s has it.
 func rowMessage(r *state.Row, s state.Side) mail.Message {
 	m := mail.Message{Ref: r.Ref[s], Flags: r.Flags[s], Size: r.Size, Date: r.Date, ID: r.Ident}
+	if r.Sent != nil && r.Sent.Side == s {
+		m.Size, m.ID = r.Sent.Size, r.Sent.ID
+		return m
+	}
 	if r.Mark == markAdded {
 		m.ID.Added = mail.AddedLine
 	}
 	return m
+}
+
+// faces are the message of a row, and what one side holds in its place.
+func faces(r *state.Row) []mail.Message {
+	if r.Sent == nil {
+		return []mail.Message{rowMessage(r, state.A)}
+	}
+	return []mail.Message{rowMessage(r, r.Sent.Side.Other()), rowMessage(r, r.Sent.Side)}
 }
 
 // markAdded is the Mark of a row of one side whose message has a line that another
@@ -115,6 +127,7 @@ const (
 // match pairs arrivals of both sides that are one message, each at most once, by
 // the first rule that finds it:
 //
+//  0. what the row says that was sent in place of the message;
 //  1. equal digests;
 //  2. with TrustDate, an unknown digest, equal Message-ID (or none on either),
 //     size and date, when that names one message on each side, or when all that
@@ -133,6 +146,9 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 	take := func(a, b *arrival) {
 		a.taken, b.taken = true, true
 		pairs = append(pairs, [2]*arrival{a, b})
+	}
+	for _, p := range matchSent(sides, trust) {
+		take(p[0], p[1])
 	}
 	zip(sides, digestKey, func(as, bs []*arrival) {
 		for i := range min(len(as), len(bs)) {
@@ -164,6 +180,39 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 				one(as, bs)
 			}
 		})
+	}
+	return pairs
+}
+
+// matchSent finds the other half of messages that were sent with repairs, where a
+// side was numbered anew. It is the first message that has the digest of what that
+// side held, or, with more than TrustDigest and no digest, its Message-ID (or none),
+// size and date.
+func matchSent(sides [2][]*arrival, trust Trust) (pairs [][2]*arrival) {
+	taken := make(map[*arrival]bool)
+	for s, list := range sides {
+		for _, a := range list {
+			if a.row == nil || a.row.Sent == nil {
+				continue
+			}
+			want := rowMessage(a.row, state.Side(1-s))
+			key, dated := datedKey(&want)
+			i := slices.IndexFunc(sides[1-s], func(o *arrival) bool {
+				if o.ghost || taken[o] || o.msg.ID.Digest.Known() {
+					return !o.ghost && !taken[o] && o.msg.ID.Digest == want.ID.Digest
+				}
+				k, ok := datedKey(&o.msg)
+				return trust > TrustDigest && dated && ok && k == key
+			})
+			if i >= 0 {
+				pair := [2]*arrival{a, sides[1-s][i]}
+				if s == 1 {
+					pair[0], pair[1] = pair[1], pair[0]
+				}
+				taken[sides[1-s][i]] = true
+				pairs = append(pairs, pair)
+			}
+		}
 	}
 	return pairs
 }
@@ -278,6 +327,9 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 			sizes[s][a.msg.Size] = true
 			if a.msg.Size >= 0 {
 				sizes[s][a.msg.Size-a.msg.ID.Added] = true
+			}
+			if a.row != nil && a.row.Sent != nil {
+				sizes[s][rowMessage(a.row, state.Side(1-s)).Size] = true
 			}
 		}
 	}

@@ -233,6 +233,11 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 		}
 	}
 	r.Ident = joinIdentity(a.ID, b.ID)
+	if sent := sentOf(pair); sent != nil { // the two differ
+		r.Size, r.Ident, r.Sent = sent.Size, sent.Ident, sent.Sent
+	} else {
+		r.Sent = nil
+	}
 	base := a.Flags.Intersect(b.Flags)
 	deleted := mail.Flags{System: mail.Deleted}
 	do, after := mergeFlags(in.Policy, in.Storable, [2]mail.Flags{base, base}, [2]mail.Flags{a.Flags, b.Flags})
@@ -242,6 +247,21 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 	}
 	r.Flags = after
 	p.setFlags(do, &r, nil)
+}
+
+// sentOf is the row, of two arrivals that are paired, that says of the other one how
+// it differs; nil for none.
+func sentOf(pair [2]*arrival) *state.Row {
+	for s, a := range pair {
+		if a.row == nil || a.row.Sent == nil {
+			continue
+		}
+		want, got := rowMessage(a.row, state.Side(1-s)), pair[1-s].msg
+		if got.ID.Digest == want.ID.Digest || !got.ID.Digest.Known() && got.Size == want.Size {
+			return a.row
+		}
+	}
+	return nil
 }
 
 // revive gives a ghost its ref on side s again. The message stays removed on the

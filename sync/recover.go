@@ -64,8 +64,9 @@ func (r *run) recoverBox(ctx context.Context, rows []*state.Row) error {
 			row.Ref[to] = l.Ref
 			r.rep.count(b.name(), to, Counts{New: 1, Bytes: row.Size})
 			tx.Solved = append(tx.Solved, row.ID)
+			r.repaired(b, row, "")
 		} else {
-			row.Ref[to], row.Flags[to] = mail.Ref{}, mail.Flags{}
+			row.Ref[to], row.Flags[to], row.Sent = mail.Ref{}, mail.Flags{}, nil
 			err := l.Err
 			if err == nil {
 				err = &mail.Error{Kind: mail.KindOther, Err: errors.New("the run was cut off while it was copied")}

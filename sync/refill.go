@@ -90,7 +90,7 @@ func (r *run) refillChunk(ctx context.Context, b *box, mb mail.Mailbox, rows []*
 		m, ok := there[row.Ref[state.B]]
 		bad := errMissing
 		if ok {
-			if !row.Alive(state.A) && !row.Alive(state.B) || !row.Ident.Digest.Known() || m.ID.Digest == row.Ident.Digest {
+			if !row.Alive(state.A) && !row.Alive(state.B) || !row.Ident.Digest.Known() || m.ID.Digest == rowMessage(row, state.B).ID.Digest {
 				continue
 			}
 			bad = errDamaged

@@ -7,9 +7,13 @@ import (
 // hintRefused is for a run that ends at a message.
 const hintRefused = "what was copied stays: see to this message and run it again, or have it left out with --refused skip"
 
-// leaveOut notes a message that is not copied. One that the side written to does
+// leaveOut notes a message that is not copied, or that is to be repaired first. One that the side written to does
 // not take ends the run, where the options say so. The caller holds the lock.
 func (c *copier) leaveOut(q quarantined) {
+	if c.mendable(q) {
+		c.mends = append(c.mends, q)
+		return
+	}
 	c.bad = append(c.bad, q)
 	if !c.r.FailRefused || q.side != c.to || c.err != nil {
 		return

@@ -80,7 +80,10 @@ func (r *run) sameMailbox(ctx context.Context, id int64, s state.Side, name stri
 	err = mb.Describe(ctx, refs, false, func(m mail.Message) error {
 		row := byRef[m.Ref]
 		found++
-		same = same && row != nil && row.Size == m.Size && (!row.Ident.Described || row.Ident.MessageID == m.ID.MessageID)
+		if same = same && row != nil; same {
+			known := rowMessage(row, s)
+			same = known.Size == m.Size && (!known.ID.Described || known.ID.MessageID == m.ID.MessageID)
+		}
 		return nil
 	})
 	return found > 0 && same, err

@@ -43,6 +43,9 @@ type Problem struct {
 	Reason  string
 	Hint    string
 	Warning bool // nothing was left out
+	// Repaired are the repairs with which the message was sent, as package repair
+	// names them.
+	Repaired []string
 }
 
 // MailboxReport is what a run did in one mailbox.

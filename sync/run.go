@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/repair"
 	"postbag/state"
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 	// stays, and the message is tried again by the next run. Without it such
 	// messages are problems of the report.
 	FailRefused bool
+	// Fix are the repairs that are tried on a message that the side it is copied to
+	// does not take. What that makes of it is noted in the state, and reported.
+	Fix repair.Set
 
 	Guard    Limits
 	Workers  int // mailboxes worked on side by side; 4 when 0

@@ -14,7 +14,7 @@ import (
 // FindingKind says what is wrong with a message.
 type FindingKind string
 
-// The kinds of findings.
+// The kinds of findings. Repaired is a note: nothing is wrong, and it is not counted.
 const (
 	Missing   FindingKind = "missing"   // one side has it, the other lacks it
 	Extra     FindingKind = "extra"     // side B has it, nobody knows from where
@@ -22,6 +22,7 @@ const (
 	Damaged   FindingKind = "damaged"   // side B's content is not what was stored
 	FlagsKind FindingKind = "flags"     // both have it, with other flags
 	Unread    FindingKind = "unreadable"
+	Repaired  FindingKind = "repaired" // one side holds what the state says that was sent in place of it
 )
 
 // Finding is one difference that Verify found. Side is the side that lacks the
@@ -56,6 +57,7 @@ type Verified struct {
 	Mailboxes, Messages int
 	Bytes               int64
 	Findings            int
+	Repaired            int // messages that one side holds repaired, where that was looked at
 	Kept                int // messages that side A deleted and B keeps, as recorded
 	Problems            []Problem
 }
@@ -117,10 +119,18 @@ type verifier struct {
 
 func (v *verifier) found(f Finding) {
 	f.Mailbox = v.mailbox
-	v.out.Findings++
+	v.out.count(f)
 	if v.Found != nil {
 		v.Found(f)
 	}
+}
+
+func (v *Verified) count(f Finding) {
+	if f.Kind == Repaired {
+		v.Repaired++
+		return
+	}
+	v.Findings++
 }
 
 // unknownMailboxes finds the messages of mailboxes that were never copied.
@@ -217,6 +227,7 @@ func (v *verifier) localChunk(ctx context.Context, mb mail.Mailbox, rows []*stat
 	}
 	for _, r := range rows {
 		m, ok := there[r.Ref[state.B]]
+		want := rowMessage(r, state.B).ID.Digest
 		v.out.Messages++
 		v.out.Bytes += max(r.Size, 0)
 		if r.Gone[state.A] != 0 {
@@ -225,9 +236,11 @@ func (v *verifier) localChunk(ctx context.Context, mb mail.Mailbox, rows []*stat
 		switch {
 		case !ok:
 			v.missing(r)
-		case r.Ident.Digest.Known() && m.ID.Digest != r.Ident.Digest:
+		case want.Known() && m.ID.Digest != want:
 			v.found(Finding{Kind: Damaged, Side: state.B, Ref: r.Ref[state.B], Size: r.Size, Message: rowMessage(r, state.B),
-				Text: fmt.Sprintf("stored as %s, now %s", r.Ident.Digest, m.ID.Digest)})
+				Text: fmt.Sprintf("stored as %s, now %s", want, m.ID.Digest)})
+		case v.Deep && r.Sent != nil && r.Sent.Side == state.B:
+			v.found(repairedFinding(r))
 		}
 		v.Progress.Done(1, max(r.Size, 0))
 	}
@@ -334,7 +347,7 @@ func (v *verifier) remoteWindow(ctx context.Context, mb mail.Mailbox, list []mai
 			v.found(Finding{Kind: FlagsKind, Side: state.B, Ref: r.Ref[state.B], Size: m.Size, Message: m,
 				Text: fmt.Sprintf("flags changed since the last run: were [%s], are [%s]", r.Flags[state.A], m.Flags)})
 		}
-		if v.Deep || m.Size >= 0 && r.Size >= 0 && m.Size != r.Size {
+		if size := rowMessage(r, state.A).Size; v.Deep || m.Size >= 0 && size >= 0 && m.Size != size {
 			compare[m.Ref] = r
 			refs = append(refs, m.Ref)
 		}
@@ -367,10 +380,13 @@ func (v *verifier) compare(ctx context.Context, mb mail.Mailbox, refs []mail.Ref
 			}
 			return err
 		}
-		id := m.identity(mail.Identity{})
-		if r.Ident.Digest.Known() && id.Digest != r.Ident.Digest {
+		id, want := m.identity(mail.Identity{}), rowMessage(r, state.A).ID.Digest
+		switch {
+		case want.Known() && id.Digest != want:
 			v.found(Finding{Kind: Different, Side: state.A, Ref: f.Ref, Size: m.n, Message: f.Message,
-				Text: fmt.Sprintf("the copy is of %s, the server now gives %s", r.Ident.Digest, id.Digest)})
+				Text: fmt.Sprintf("the copy is of %s, the server now gives %s", want, id.Digest)})
+		case r.Sent != nil && r.Sent.Side == state.A:
+			v.found(repairedFinding(r))
 		}
 		return nil
 	})

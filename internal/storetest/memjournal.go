@@ -263,3 +263,8 @@ func (j *Journal) checkUnique(tx *state.Tx) error {
 	}
 	return nil
 }
+
+// SentRows are the rows with a Sent.
+func (j *Journal) SentRows(context.Context) ([]*state.Row, error) {
+	return j.filter(func(r *state.Row) bool { return r.Sent != nil }), nil
+}
