@@ -178,7 +178,9 @@ func (m *mending) adopt(ctx context.Context) error {
 	var rows []*state.Row
 	var pending []mail.Pending
 	for i, row := range m.flight.rows {
-		n := slices.IndexFunc(there, func(o *state.Row) bool { return o.Ident.Digest == row.Sent.ID.Digest && !slices.Contains(m.deleted, o.ID) })
+		n := slices.IndexFunc(there, func(o *state.Row) bool {
+			return o.Ident.Digest == row.Sent.ID.Digest && !slices.Contains(m.deleted, o.ID)
+		})
 		if n < 0 {
 			rows, pending = append(rows, row), append(pending, m.flight.pending[i])
 			continue

@@ -65,12 +65,17 @@ func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.
 			if !ok {
 				return false
 			}
-			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return !gone[r] && fits(r, f.Mailbox) && sameAsRow(r, f.Msg.ID) })
+			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return fits(r, f.Mailbox) && sameAsRow(r, f.Msg.ID) })
 			if i < 0 {
 				return false
 			}
 			r := waiting[k][i]
 			waiting[k] = slices.Delete(waiting[k], i, i+1)
+			if r.Sent != nil { // it waits under its other face, too
+				for k, rows := range waiting {
+					waiting[k] = slices.DeleteFunc(rows, func(o *state.Row) bool { return o == r })
+				}
+			}
 			gone[r] = true
 			moves = append(moves, Moved{Row: r, To: f.Mailbox, Msg: f.Msg})
 			return true

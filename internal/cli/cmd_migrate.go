@@ -51,6 +51,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			refusedFlag(),
+			fixFlag(),
 		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if o.csv != "" {
@@ -90,6 +91,7 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 	}
 	from, to = o.withFlags(sides[0]), o.to.withFlags(sides[1])
 	set(&to.Refused, o.refused)
+	set(&to.Fix, o.fix)
 	set(&to.LimitMessages, o.pace)
 	if from.Server.Identity() == to.Server.Identity() {
 		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
@@ -140,7 +142,7 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 	return sync.Run(s.ctx, sync.Options{
 		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
-		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail,
+		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail, Fix: to.Fix,
 		Batch:   paced(to, state.B),
 		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
@@ -149,14 +151,9 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 // pairState opens the state of a pair of places of which none is ours to keep it
 // in: in the user's own state directory. A dry run writes nothing there.
 func (s *session) pairState(o *options, command string, ids [2]string, open *closers) (*state.DB, error) {
-	path := o.state
-	if path == "" {
-		dir := s.env.stateDir()
-		if dir == "" {
-			return nil, usageError("--state", "set HOME or XDG_STATE_HOME, or name a file", "there is no place for the state")
-		}
-		sum := sha256.Sum256([]byte(ids[0] + "\n" + ids[1]))
-		path = filepath.Join(dir, "pairs", hex.EncodeToString(sum[:16])+".db")
+	path, err := s.pairPath(o, ids)
+	if err != nil {
+		return nil, err
 	}
 	so := state.Options{Accounts: ids, Command: command, Now: s.env.Now, ReadOnly: o.dryRun}
 	if _, err := os.Stat(path); o.dryRun && errors.Is(err, fs.ErrNotExist) {
@@ -174,6 +171,19 @@ func (s *session) pairState(o *options, command string, ids [2]string, open *clo
 	open.add(db)
 	s.out.note("the state is %s", path)
 	return db, nil
+}
+
+// pairPath is where the state of a pair of places is.
+func (s *session) pairPath(o *options, ids [2]string) (string, error) {
+	if o.state != "" {
+		return o.state, nil
+	}
+	dir := s.env.stateDir()
+	if dir == "" {
+		return "", usageError("--state", "set HOME or XDG_STATE_HOME, or name a file", "there is no place for the state")
+	}
+	sum := sha256.Sum256([]byte(ids[0] + "\n" + ids[1]))
+	return filepath.Join(dir, "pairs", hex.EncodeToString(sum[:16])+".db"), nil
 }
 
 // routes plans which mailbox becomes which: those of the source that are chosen,

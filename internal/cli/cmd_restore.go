@@ -31,7 +31,7 @@ Maildir and its server in the configuration.`,
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
@@ -120,7 +120,7 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	return sync.Run(s.ctx, sync.Options{
 		A: dest, B: store, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
 		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun,
-		FailRefused: a.Refused == config.RefusedFail, Batch: paced(a, state.A),
+		FailRefused: a.Refused == config.RefusedFail, Fix: a.Fix, Batch: paced(a, state.A),
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,
 	})
 }
@@ -139,11 +139,7 @@ func (s *session) restoreState(o *options, a *config.Account, store *maildir.Sto
 			return nil, false, err
 		}
 	}
-	id := store.RootID()
-	if id == "" {
-		id = store.Account()
-	}
-	db, err = s.pairState(o, "restore", [2]string{a.Server.Identity(), "maildir:" + id + under(o)}, open)
+	db, err = s.pairState(o, "restore", restoreIDs(o, a.Server.Identity(), store), open)
 	return db, false, err
 }
 

@@ -134,6 +134,9 @@ func verdict(v *sync.Verified) string {
 	} else {
 		parts = append(parts, "nothing wrong")
 	}
+	if v.Repaired > 0 {
+		parts = append(parts, fmt.Sprintf("%d repaired", v.Repaired))
+	}
 	if n := len(v.Problems); n > 0 {
 		parts = append(parts, fmt.Sprintf("%s could not be looked at", count(n, "mailbox")))
 	}
@@ -151,9 +154,10 @@ func (o *output) addVerified(v *sync.Verified) {
 	sum.Messages += v.Messages
 	sum.Bytes += v.Bytes
 	sum.Findings += v.Findings
+	sum.Repaired += v.Repaired
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.checked = &verified{v.Messages, v.Bytes, v.Findings}
+	o.checked = &verified{v.Messages, v.Bytes, v.Findings, v.Repaired}
 }
 
 func (s *session) runVerify(o *options, a *config.Account, server bool, label string, open *closers) (*sync.Verified, error) {
@@ -226,9 +230,12 @@ func (s *session) checkRecorded(t *tree, patterns *config.Patterns) error {
 	return patterns.Check(list)
 }
 
-// finding writes one finding, also with -q: something is not as it should be.
+// finding writes one finding, also with -q: something is not as it should be. A
+// repaired message is as it should be.
 func (s *session) finding(label string, f sync.Finding) {
-	s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
+	if f.Kind != sync.Repaired || !s.out.quiet {
+		s.out.result("%s%s: %s: %s: %s", labelled(label), f.Kind, f.Mailbox, messageText(f.Ref, f.Message.Date, f.Size), f.Text)
+	}
 	event := findingEvent{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
 		UID: f.Ref.UID, Key: valid(f.Ref.Key), Reason: valid(f.Text)}
 	if !f.Message.Date.IsZero() {

@@ -69,9 +69,11 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 	}
 	routes = append(routes, others...)
 	s.showRoutes(&options{}, routes)
+	repairs, swapped := s.recordedRepairs(o, ends, stores, open)
 	display := s.display()
 	defer display.Close()
 	return sync.Compare(s.ctx, sync.CompareOptions{
+		Repairs: repairs, Swapped: swapped,
 		A: stores[0], B: mapping.New(stores[1], routes), Match: matchRoutes(patterns, routes), Deep: o.deep,
 		Filter:   filter(o.withFlags(&config.Account{}), s.env),
 		Progress: display, Found: func(f sync.Finding) { s.finding("", f) },

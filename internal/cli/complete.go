@@ -40,6 +40,8 @@ func choices(f cli.Flag) (words []string, list bool) {
 			words = append(words, strings.ToLower(m))
 		}
 		return words, false
+	case "fix":
+		return config.Choices("fix"), true
 	case "to-server", "to-maildir":
 		return config.Choices("to_server"), true
 	}

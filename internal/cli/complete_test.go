@@ -43,6 +43,7 @@ func TestChoicesAreTaken(t *testing.T) {
 		"policy":     func(s string) error { _, err := config.ParsePolicy(s); return err },
 		"layout":     func(s string) error { _, err := config.ParseLayout(s); return err },
 		"refused":    func(s string) error { _, err := config.ParseRefused(s); return err },
+		"fix":        func(s string) error { _, err := config.ParseFix([]string{s}); return err },
 		"auth":       func(s string) error { _, err := auth.ParseMechanism(s); return err },
 		"to-auth":    func(s string) error { _, err := auth.ParseMechanism(s); return err },
 		"to-server":  func(s string) error { _, err := config.ParseOperations([]string{s}); return err },

@@ -40,6 +40,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.LimitRate, o.limitRate)
 	set(&b.LimitMessages, o.pace)
 	set(&b.Refused, o.refused)
+	set(&b.Fix, o.fix)
 	set(&b.TLSCA, o.tlsCA)
 	set(&b.Auth, o.mechanism)
 	set(&b.Layout, o.layout)

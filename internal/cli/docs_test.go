@@ -100,7 +100,7 @@ func TestDocumentedObjects(t *testing.T) {
 		}
 	}
 	for section, words := range map[string][]string{
-		"finding, of verify": {string(sync.Missing), string(sync.Extra), string(sync.Different), string(sync.Damaged), string(sync.FlagsKind), string(sync.Unread)},
+		"finding, of verify": {string(sync.Missing), string(sync.Extra), string(sync.Different), string(sync.Damaged), string(sync.FlagsKind), string(sync.Unread), string(sync.Repaired)},
 		"summary":            {string(sync.Done), string(sync.Partial), string(sync.Refused), string(sync.Failed), string(sync.Interrupted)},
 		"error":              kindNames(),
 		"trashed, of trash":  {"trashed", "restored", "emptied"},

@@ -35,6 +35,7 @@ type verified struct {
 	Messages int   `json:"messages"`
 	Bytes    int64 `json:"bytes"`
 	Findings int   `json:"findings"`
+	Repaired int   `json:"repaired,omitempty"`
 }
 
 // problem is a sync.Problem.
@@ -50,6 +51,8 @@ type problem struct {
 	Reason  string `json:"reason"`
 	Hint    string `json:"hint,omitempty"`
 	Warning bool   `json:"warning,omitempty"`
+	// Repaired are the repairs with which the message was sent.
+	Repaired []string `json:"repaired,omitempty"`
 }
 
 // changeEvent is what a run did in one mailbox.

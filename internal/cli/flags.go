@@ -15,6 +15,7 @@ import (
 	"postbag/internal/mail"
 	"postbag/internal/mapping"
 	"postbag/internal/match"
+	"postbag/internal/repair"
 )
 
 // The categories of flags, as the help shows them.
@@ -113,6 +114,10 @@ func refusedFlag() cli.Flag {
 	return &cli.StringFlag{Name: "refused", Category: catSafety, Usage: "a message that is not taken where it is copied to: `WORD` skip leaves it out, names it and tries it again in later runs (default); fail ends the run there"}
 }
 
+func fixFlag() cli.Flag {
+	return &cli.StringFlag{Name: "fix", Category: catSafety, Usage: "send a message that is not taken once more, repaired, with the repairs `NAMES`, with commas between them: crlf, nul, long-lines, from, date, or all. What is read stays as it is, and each is named in the report"}
+}
+
 func createFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "create", Category: catSafety, Usage: "make the Maildir anew although there was one before"},
@@ -198,6 +203,7 @@ type options struct {
 	maxDelete    int
 	force        bool
 	refused      string
+	fix          repair.Set
 	deep         bool
 	format       export.Format
 	dialect      export.Dialect
@@ -274,6 +280,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
 	text("limit-messages", func(s string) (err error) { o.pace, err = config.ParsePace(s); return })
 	text("refused", func(s string) (err error) { o.refused, err = config.ParseRefused(s); return })
+	text("fix", func(s string) (err error) { o.fix, err = config.ParseFix(strings.Split(s, ",")); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
 	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })
 	text("to-server", func(s string) (err error) { o.toServer, err = config.ParseOperations(strings.Split(s, ",")); return })

@@ -98,7 +98,7 @@ func (s *session) syncPair(j job, o *options, a *config.Account, open *closers) 
 		A: checked(server, local, patterns, a, j.policy), B: local.store, Journal: local.state,
 		Policy: j.policy, Command: j.command, Match: patterns.Match, Filter: filter(a, s.env),
 		DryRun: o.dryRun, Refill: o.refill, Subscriptions: a.Subscriptions, Guard: sync.Limits{Max: a.MaxDelete, Off: o.force},
-		FailRefused: a.Refused == config.RefusedFail, Batch: paced(a, state.A),
+		FailRefused: a.Refused == config.RefusedFail, Fix: a.Fix, Batch: paced(a, state.A),
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,
 	}
 	report, err := sync.Run(s.ctx, options)

@@ -109,7 +109,7 @@ func messageText(ref mail.Ref, date time.Time, bytes int64) string {
 // problemJSON is a problem as --json has it.
 func problemJSON(account string, p sync.Problem) problem {
 	out := problem{Account: account, Mailbox: valid(p.Mailbox), Side: strings.ToLower(p.Side.String()), UID: p.Ref.UID, Key: valid(p.Ref.Key),
-		Kind: kindName(p.Kind), Reason: valid(p.Reason), Hint: valid(p.Hint), Warning: p.Warning}
+		Kind: kindName(p.Kind), Reason: valid(p.Reason), Hint: valid(p.Hint), Warning: p.Warning, Repaired: p.Repaired}
 	if !p.Date.IsZero() {
 		out.Date = p.Date.Format(time.RFC3339)
 	}

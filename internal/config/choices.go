@@ -10,6 +10,8 @@ func Choices(key string) []string {
 		return policies
 	case "refused":
 		return refusals
+	case "fix":
+		return fixNames()
 	case "to_server", "to_maildir":
 		words := []string{"all", "none"}
 		for _, w := range operationWords {

@@ -20,6 +20,7 @@ import (
 
 	"postbag/internal/auth"
 	"postbag/internal/mail"
+	"postbag/internal/repair"
 )
 
 // maxFile bounds the size of a configuration file, in octets.
@@ -65,6 +66,7 @@ type Account struct {
 	LimitRate      int64   // octets per second
 	LimitMessages  float64 // messages per second
 	Refused        string  // what to do about a message that is refused, as ParseRefused answers
+	Fix            repair.Set
 	Monitor        Monitor // of the account's part in a run
 }
 

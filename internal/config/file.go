@@ -53,6 +53,7 @@ type (
 		LimitRate      string    `toml:"limit_rate"`
 		LimitMessages  any       `toml:"limit_messages"` // number or text
 		Refused        string    `toml:"refused"`
+		Fix            any       `toml:"fix"` // text or list
 		watched
 	}
 	password struct {

@@ -93,6 +93,15 @@ func (a *account) resolveMixed(out *Account, base string, env Environment) (err 
 	if out.LimitMessages, err = pace(a.LimitMessages); err != nil {
 		return atKey("limit_messages", err)
 	}
+	if a.Fix != nil {
+		words, err := textOrList(a.Fix)
+		if err == nil {
+			out.Fix, err = ParseFix(words)
+		}
+		if err != nil {
+			return atKey("fix", err)
+		}
+	}
 	if out.ToServer, err = operations(a.ToServer); err != nil {
 		return atKey("to_server", err)
 	}
