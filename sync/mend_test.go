@@ -172,7 +172,7 @@ func TestNotMended(t *testing.T) {
 		}, "NO virus; there is nothing to repair"},
 		{"stuck", repair.All, "A: b\n\n" + strings.Repeat("x", 2000), strict, "it cannot be repaired: a line of more than 998 octets"},
 		{"too large", repair.All, "A: b\n\nx", func([]byte) *mail.Error {
-			return &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindQuota, Err: errors.New("NO [TOOBIG]")}
+			return &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindTooLarge, Err: errors.New("NO [TOOBIG]")}
 		}, "NO [TOOBIG]"},
 	} {
 		w := newWorld()

@@ -143,7 +143,7 @@ func (r *run) moveAll(ctx context.Context, boxes []*box, s state.Side, moves []M
 // same: then what is new where it leads to must not be copied before another look.
 func unclear(err error) bool {
 	k := mail.AsError(err).Kind
-	return k != mail.KindRefused && k != mail.KindQuota && k != mail.KindGone
+	return k != mail.KindRefused && k != mail.KindQuota && k != mail.KindTooLarge && k != mail.KindGone
 }
 
 // moveGroup moves messages from one mailbox to another on the side that has not

@@ -176,8 +176,12 @@ func (r *run) leftProblems(ctx context.Context) error {
 		if ref.IsZero() {
 			ref, side = row.Ref[state.B], state.B
 		}
+		hint := "the next run tries again"
+		if p.Kind == mail.KindQuota {
+			hint = hintFull
+		}
 		r.rep.problem(Problem{Mailbox: r.boxes[n].name(), Side: side, Ref: ref, Date: row.Date, Size: row.Size, Kind: p.Kind,
-			Reason: p.Reason, Hint: "the next run tries again"})
+			Reason: p.Reason, Hint: hint})
 	}
 	if r.DryRun {
 		return nil

@@ -4,6 +4,9 @@ import (
 	"postbag/internal/mail"
 )
 
+// hintFull is for a message that there was no room for.
+const hintFull = "make room there, or have its quota raised, and run it again: it goes on where it was"
+
 // hintRefused is for a run that ends at a message.
 const hintRefused = "what was copied stays: see to this message and run it again, or have it left out with --refused skip"
 
@@ -21,8 +24,10 @@ func (c *copier) leaveOut(q quarantined) {
 	row := q.row
 	c.r.rep.problem(Problem{Mailbox: c.b.name(), Side: c.from, Ref: row.Ref[c.from], Date: row.Date, Size: row.Size,
 		Kind: q.err.Kind, Reason: reason(q.err), Hint: q.err.Hint})
-	// KindRefused whatever the reason: to come back later, as a full mailbox asks
-	// for, does not help with one message that is too large.
-	c.err = &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindRefused, Op: "copy", Mailbox: c.b.name(), Ref: row.Ref[c.from],
+	kind := mail.KindRefused
+	if q.err.Kind == mail.KindQuota { // it is not about the message
+		kind = mail.KindQuota
+	}
+	c.err = &mail.Error{Scope: mail.ScopeAccount, Kind: kind, Op: "copy", Mailbox: c.b.name(), Ref: row.Ref[c.from],
 		Err: q.err.Err, Hint: hintRefused}
 }

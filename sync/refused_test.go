@@ -34,7 +34,7 @@ func refusing(kind mail.Kind) *world {
 // it is taken in nothing is there twice.
 func TestFailRefused(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []mail.Kind{mail.KindRefused, mail.KindQuota} {
+	for _, kind := range []mail.Kind{mail.KindRefused, mail.KindTooLarge} {
 		w := refusing(kind)
 		bad := w.store[0].Messages("INBOX")[4].Ref
 		for round := range 3 {

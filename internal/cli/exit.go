@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"postbag/internal/mail"
 	"postbag/sync"
@@ -93,6 +94,8 @@ func reportCode(r *sync.Report, err error) int {
 		return exitInterrupted
 	case err != nil:
 		return exitCode(err)
+	case r != nil && r.Outcome == sync.Partial && slices.ContainsFunc(r.Problems, full):
+		return exitThrottled
 	case r != nil && r.Outcome == sync.Partial:
 		return exitPartial
 	case r != nil && r.Outcome == sync.Refused:
@@ -102,6 +105,10 @@ func reportCode(r *sync.Report, err error) int {
 	}
 	return exitDone
 }
+
+// full reports whether a problem is that a destination is full: all else was done,
+// and there is nothing wrong with what was left out.
+func full(p sync.Problem) bool { return p.Kind == mail.KindQuota && !p.Warning }
 
 // outcomeOf names the outcome that goes with an exit code.
 func outcomeOf(code int) string {
@@ -124,7 +131,7 @@ func kindName(k mail.Kind) string {
 		mail.KindOther: "other", mail.KindUsage: "usage", mail.KindLogin: "login", mail.KindUnreachable: "unreachable",
 		mail.KindThrottled: "throttled", mail.KindQuota: "quota", mail.KindGone: "gone", mail.KindRefused: "refused",
 		mail.KindProtocol: "protocol", mail.KindIntegrity: "integrity", mail.KindDisk: "disk", mail.KindLocked: "locked",
-		mail.KindGuard: "guard",
+		mail.KindGuard: "guard", mail.KindTooLarge: "too-large",
 	}
 	return names[k]
 }

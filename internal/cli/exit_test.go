@@ -13,7 +13,7 @@ import (
 func TestExitCode(t *testing.T) {
 	t.Parallel()
 	kinds := map[mail.Kind]int{
-		mail.KindOther: 1, mail.KindUsage: 2, mail.KindLogin: 5, mail.KindUnreachable: 7, mail.KindThrottled: 8, mail.KindQuota: 8,
+		mail.KindOther: 1, mail.KindUsage: 2, mail.KindLogin: 5, mail.KindUnreachable: 7, mail.KindThrottled: 8, mail.KindQuota: 8, mail.KindTooLarge: 1,
 		mail.KindGone: 1, mail.KindRefused: 1, mail.KindProtocol: 1, mail.KindIntegrity: 1, mail.KindDisk: 1, mail.KindLocked: 6, mail.KindGuard: 4,
 	}
 	for kind, want := range kinds {
@@ -53,6 +53,14 @@ func TestReportCode(t *testing.T) {
 		if got := reportCode(&sync.Report{Outcome: test.outcome}, test.err); got != test.want {
 			t.Errorf("%s, %v: got %d, want %d", test.outcome, test.err, got, test.want)
 		}
+	}
+	left := &sync.Report{Outcome: sync.Partial, Problems: []sync.Problem{{Kind: mail.KindRefused}, {Kind: mail.KindTooLarge}, {Kind: mail.KindQuota, Warning: true}}}
+	if got := reportCode(left, nil); got != 3 {
+		t.Errorf("messages that were refused: got %d, want 3", got)
+	}
+	left.Problems = append(left.Problems, sync.Problem{Kind: mail.KindQuota})
+	if got := reportCode(left, nil); got != 8 {
+		t.Errorf("a full destination: got %d, want 8", got)
 	}
 	if got := reportCode(nil, quota); got != 8 {
 		t.Errorf("no report: got %d, want 8", got)

@@ -32,7 +32,11 @@ func (o *output) report(label string, r *sync.Report, code int) {
 		}
 		hint = p.Hint
 	}
-	if o.quiet || code != exitDone && code != exitPartial {
+	ended := outcomeOf(code)
+	if r.Outcome == sync.Partial { // whatever its exit code is
+		ended = string(r.Outcome)
+	}
+	if o.quiet || code != exitDone && r.Outcome != sync.Partial {
 		return
 	}
 	all := both(r.Side, r.Kept, r.Named)
@@ -42,7 +46,7 @@ func (o *output) report(label string, r *sync.Report, code int) {
 	case r.DryRun:
 		o.result("%sdry run, nothing was changed: %s in %d of %s", prefix, orNothing(all), r.Mailboxes.Changed, count(r.Mailboxes.Total, "mailbox"))
 	default:
-		o.result("%s%s: %s in %d of %s, %s", prefix, outcomeOf(code), orNothing(all), r.Mailboxes.Changed,
+		o.result("%s%s: %s in %d of %s, %s", prefix, ended, orNothing(all), r.Mailboxes.Changed,
 			count(r.Mailboxes.Total, "mailbox"), elapsed(o.elapsed()))
 	}
 }

@@ -60,7 +60,7 @@ var codeRules = map[string]codeRule{
 	"THROTTLED":            {kind: mail.KindThrottled, temporary: true, hint: hintThrottled},
 	"LIMIT":                {kind: mail.KindThrottled, temporary: true, hint: hintThrottled},
 	"OVERQUOTA":            {kind: mail.KindQuota, hint: "the mailbox or account is full"},
-	"TOOBIG":               {kind: mail.KindQuota, hint: "the server takes no message of this size"},
+	"TOOBIG":               {kind: mail.KindTooLarge, hint: "the server takes no message of this size"},
 	"NONEXISTENT":          {kind: mail.KindGone},
 	"TRYCREATE":            {kind: mail.KindGone},
 	"EXPUNGEISSUED":        {kind: mail.KindGone, temporary: true},

@@ -304,7 +304,7 @@ func TestClassify(t *testing.T) {
 		{Status{Type: "NO", Code: "LIMIT", Text: "Too many identical emails"}, mail.KindRefused, false, mail.ScopeMailbox, 0},
 		{Status{Type: "NO", Code: "OVERQUOTA"}, mail.KindQuota, false, mail.ScopeMailbox, 0},
 		{Status{Type: "NO", Code: "OVERQUOTA", Text: "Account exceeded command or bandwidth limits"}, mail.KindThrottled, true, mail.ScopeAccount, 0},
-		{Status{Type: "NO", Code: "TOOBIG"}, mail.KindQuota, false, mail.ScopeMailbox, 0},
+		{Status{Type: "NO", Code: "TOOBIG"}, mail.KindTooLarge, false, mail.ScopeMailbox, 0},
 		{Status{Type: "NO", Code: "NONEXISTENT"}, mail.KindGone, false, mail.ScopeMailbox, 0},
 		{Status{Type: "NO", Code: "TRYCREATE"}, mail.KindGone, false, mail.ScopeMailbox, 0},
 		{Status{Type: "NO", Code: "ALREADYEXISTS"}, mail.KindRefused, false, mail.ScopeMailbox, 0},

@@ -70,6 +70,9 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	if err := m.readOnly("append"); err != nil {
 		return nil, err
 	}
+	if err := m.store.room.none(m.name); err != nil {
+		return nil, err
+	}
 	if err := m.findFloor(ctx); err != nil {
 		return nil, failed("append", m.name, err)
 	}

@@ -151,16 +151,20 @@ const (
 func (c *commit) next(several bool) []sending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.skipBarred()
 	if c.err != nil || len(c.queue) == 0 {
 		return nil
 	}
 	all := c.queue[0]
 	n := 1
-	if several && !c.careful && all[0].body.size > 0 {
+	if several && !c.careful && !c.box.store.room.isTight() && all[0].body.size > 0 {
 		octets, most := all[0].body.size, c.box.store.pace.most(groupMessages)
 		for n < len(all) && n < most {
 			// An empty message cancels the command (RFC 3502, 6.3.11).
 			size := all[n].body.size
+			if c.box.store.room.bars(size) != nil {
+				break
+			}
 			if octets += size; octets > groupOctets || size == 0 {
 				break
 			}
@@ -223,6 +227,7 @@ func onlyThis(err error, refusal *imapconn.StatusError) bool {
 // arrived notes the UIDs of messages that the server took (RFC 4315, 3; RFC
 // 3502, 6.3.11): all of them, or none when something is wrong with them.
 func (c *commit) arrived(g []sending, status *imapconn.Status) {
+	c.box.store.room.took()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var told []uint32

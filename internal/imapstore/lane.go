@@ -95,6 +95,9 @@ func (l *lane) hasRoom() bool {
 	if l.isCareful() && (len(l.sent) > 0 || len(l.unsure) > 0) {
 		return false
 	}
+	if l.box.store.room.isTight() && len(l.sent) > 0 {
+		return false
+	}
 	return len(l.sent) == 0 || len(l.sent) < l.sess.ahead(laneCommands) && l.octets < laneOctets
 }
 
@@ -174,6 +177,8 @@ func (l *lane) reap() {
 func (l *lane) answer(cmd command, err error, status *imapconn.StatusError) {
 	one := len(cmd.group) == 1
 	switch {
+	case status.Type == "NO" && status.Code == "OVERQUOTA":
+		l.overQuota(cmd, status)
 	case !onlyThis(err, status):
 		l.stop(err)
 	case status.Type == "BAD" && !(one && cmd.waited):

@@ -63,7 +63,7 @@ func (l *limits) size(octets int64) (mail.Kind, error) {
 	if l.octets < 0 || octets <= l.octets {
 		return 0, nil
 	}
-	return mail.KindQuota, fmt.Errorf("the message has %d octets, the server takes at most %d", octets, l.octets)
+	return mail.KindTooLarge, fmt.Errorf("the message has %d octets, the server takes at most %d", octets, l.octets)
 }
 
 // form is what is wrong with the lines of a message that was read.

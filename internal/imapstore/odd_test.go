@@ -321,11 +321,11 @@ func TestUploadWhenServerIsOdd(t *testing.T) {
 		{name: "one UID twice", replies: []string{"OK [APPENDUID 9 6] x", "OK [APPENDUID 9 6] x"}, there: arrivals(6, 7), want: []uint32{6, 7}},
 		{name: "no numbers", replies: []string{"OK [APPENDUID 9 6:7] x", "OK [APPENDUID x y] x"}, there: arrivals(6, 7), want: []uint32{6, 7}},
 		{name: "OK and not there", replies: []string{"OK [APPENDUID 9 6] x", "OK"}, want: []uint32{6, 0}, errs: []mail.Kind{0, mail.KindProtocol}},
-		{name: "too big", replies: []string{"NO [TOOBIG] x", "OK [APPENDUID 9 6] x"}, want: []uint32{0, 6}, errs: []mail.Kind{mail.KindQuota, 0}},
+		{name: "too big", replies: []string{"NO [TOOBIG] x", "OK [APPENDUID 9 6] x"}, want: []uint32{0, 6}, errs: []mail.Kind{mail.KindTooLarge, 0}},
 		{name: "refused", replies: []string{"NO virus", "OK [APPENDUID 9 6] x"}, want: []uint32{0, 6}, errs: []mail.Kind{mail.KindRefused, 0}},
 		{name: "BAD", replies: []string{"BAD [CLIENTBUG] x", "OK [APPENDUID 9 6] x"}, want: []uint32{0, 6}, errs: []mail.Kind{mail.KindProtocol, 0}},
 		{name: "identical", replies: []string{"NO [LIMIT] Too many identical emails", "OK [APPENDUID 9 6] x"}, want: []uint32{0, 6}, errs: []mail.Kind{mail.KindRefused, 0}},
-		{name: "full", replies: []string{"OK [APPENDUID 9 6] x", "NO [OVERQUOTA] full"}, want: []uint32{6, 0}, err: mail.KindQuota},
+		{name: "full", replies: []string{"OK [APPENDUID 9 6] x", "NO [OVERQUOTA] full"}, want: []uint32{6, 0}, errs: []mail.Kind{0, mail.KindQuota}},
 		{name: "throttled", replies: []string{"NO [THROTTLED] later"}, err: mail.KindThrottled},
 		{name: "mailbox gone", replies: []string{"NO [TRYCREATE] none"}, err: mail.KindGone},
 		{name: "lost", replies: []string{"OK [APPENDUID 9 6] x", "hang up"}, want: []uint32{6, 0}, err: mail.KindUnreachable},
@@ -411,7 +411,7 @@ func TestAppendLimit(t *testing.T) {
 	}
 	for _, size := range []int64{11, -1} {
 		_, err = b.Add(t.Context(), mail.Message{Size: size}, strings.NewReader("hello world"))
-		if e := mail.AsError(err); err == nil || e.Scope != mail.ScopeMessage || e.Kind != mail.KindQuota {
+		if e := mail.AsError(err); err == nil || e.Scope != mail.ScopeMessage || e.Kind != mail.KindTooLarge {
 			t.Errorf("got %v, want that the message is too large", err)
 		}
 	}

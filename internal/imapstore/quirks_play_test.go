@@ -406,7 +406,7 @@ func (p player) refused(t *testing.T, kind mail.Kind, size int64, body func(n in
 }
 
 func playAppendLimit(t *testing.T, p player) string {
-	return p.refused(t, mail.KindQuota, p.AppendLimit+1, nil)
+	return p.refused(t, mail.KindTooLarge, p.AppendLimit+1, nil)
 }
 
 func playMaxLine(t *testing.T, p player) string {

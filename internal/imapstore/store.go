@@ -64,6 +64,7 @@ type Store struct {
 
 	listing sync.Mutex // held by who lists because nobody has
 	losses  losses
+	room    room
 
 	mu     sync.Mutex
 	listed bool

@@ -28,7 +28,7 @@ const (
 	KindLogin            // the server refused the credentials
 	KindUnreachable      // no connection, or it was lost, or TLS failed
 	KindThrottled        // the server asks to come back later
-	KindQuota            // the destination is full, or takes nothing so large
+	KindQuota            // the destination is full
 	KindGone             // the message or mailbox vanished meanwhile
 	KindRefused          // the store took the request and said no
 	KindProtocol         // the peer broke the protocol
@@ -36,6 +36,7 @@ const (
 	KindDisk             // the local filesystem failed: full, read-only, I/O error
 	KindLocked           // another run holds the lock
 	KindGuard            // a safety check refused to go on; nothing was changed
+	KindTooLarge         // the destination takes no message of this size
 )
 
 // Error is the error of a store. Err is the reason, lower case, without
