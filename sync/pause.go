@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"postbag/internal/mail"
@@ -24,6 +25,10 @@ func pauseAfter(err error, failures int) (time.Duration, bool) {
 	return min(firstPause<<failures, longestWait), true
 }
 
+// jitter makes a wait up to a quarter longer, so that not all that were told to wait
+// come back at once.
+func jitter(d time.Duration) time.Duration { return d + rand.N(d/4+1) }
+
 // paused makes a pass that a server's wish for a pause ended one to be tried again:
 // an account that is asked to wait is left alone by all of its mailboxes.
 func (r *run) paused(ctx context.Context, boxes []*box, err error, failures int) bool {
@@ -44,7 +49,8 @@ func (r *run) recoverAgain(ctx context.Context) error {
 		if !ok {
 			return err
 		}
-		r.Progress.Note("%v; trying again in %v", err, wait)
+		wait = r.Jitter(wait)
+		r.Progress.Note("%v; trying again in %v", err, wait.Round(time.Millisecond))
 		if err := r.Sleep(ctx, wait); err != nil {
 			return err
 		}

@@ -70,6 +70,7 @@ type Options struct {
 	Progress Progress
 	Now      func() time.Time
 	Sleep    func(context.Context, time.Duration) error // between tries
+	Jitter   func(time.Duration) time.Duration          // what a wait is made; up to a quarter longer when nil
 	Batch    BatchLimits
 	Window   int // new messages listed at a time, by all workers; 20,000 when 0
 }
@@ -119,6 +120,9 @@ func (o *Options) defaults() {
 	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
+	}
+	if o.Jitter == nil {
+		o.Jitter = jitter
 	}
 	if o.Progress == nil {
 		o.Progress = silent{}
@@ -239,6 +243,7 @@ func (r *run) passes(ctx context.Context) error {
 			return err
 		}
 		wait, retry := r.judge(todo, failures)
+		wait = r.Jitter(wait).Round(time.Millisecond)
 		if r.DryRun || !retry && len(r.dirty()) == 0 {
 			return nil
 		}

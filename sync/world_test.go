@@ -57,7 +57,7 @@ func (w *world) String() string {
 func (w *world) run(p sync.Policy, edit func(*sync.Options)) (*sync.Report, error) {
 	o := sync.Options{A: w.store[0], B: w.store[1], Policy: p, Journal: w.journal, Command: "test", Workers: 1, Window: cmp.Or(w.window, 7),
 		Guard: sync.Limits{Off: true}, Batch: sync.BatchLimits{Messages: 3},
-		Sleep: func(context.Context, time.Duration) error { return nil }}
+		Sleep: func(context.Context, time.Duration) error { return nil }, Jitter: func(d time.Duration) time.Duration { return d }}
 	if edit != nil {
 		edit(&o)
 	}

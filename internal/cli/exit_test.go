@@ -25,8 +25,8 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("kind %d has no name", kind)
 		}
 	}
-	if got := kindName(mail.KindGuard + 1); got != "" {
-		t.Errorf("there is a kind after %s: give it a name, an exit code and a test", kindName(mail.KindGuard))
+	if got := kindName(mail.KindTooLarge + 1); got != "" {
+		t.Errorf("there is a kind after %s: give it a name, an exit code and a test", kindName(mail.KindTooLarge))
 	}
 	for _, test := range []struct {
 		err  error

@@ -73,6 +73,46 @@ func TestMigrateIsThrottled(t *testing.T) {
 	}
 }
 
+// A server that wants a pause at the login, or for a list, is given it, and one that
+// wants too long a one ends the run with exit code 8 and the time to come back.
+func TestMigrateIsThrottledEarly(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"LOGIN", "LIST", "CREATE"} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			_, to, m := toScripted(t)
+			do(t, client(t, m.from), "CREATE Fresh")
+			wanted, reply := 2, "NO [THROTTLED] Suggested Backoff Time: 120 milliseconds"
+			to.Edit(func(s *imaptest.Script) {
+				refuse := func(c *imaptest.ScriptConn, _ *imaptest.ScriptCommand) bool {
+					if wanted--; wanted < 0 {
+						return false
+					}
+					c.Done("%s", reply)
+					return true
+				}
+				s.OnCommand(verb, refuse)
+				if verb == "LOGIN" {
+					s.OnCommand("AUTHENTICATE", refuse)
+				}
+			})
+			c := m.migrate(t, "-v").want(t, 0)
+			if n := strings.Count(c.stderr, "; trying again in "); n != 2 {
+				t.Errorf("it waited %d times, want 2\n%s", n, c)
+			}
+			m.same(t)
+			if verb == "CREATE" {
+				return // there is nothing more to make
+			}
+			to.Edit(func(*imaptest.Script) { wanted, reply = 1, "NO [LIMIT] Suggested Backoff Time: 300000 milliseconds" })
+			if c := m.migrate(t).want(t, 8); !strings.Contains(c.stderr, "run it again after ") {
+				t.Errorf("it does not say when to come back\n%s", c)
+			}
+			m.migrate(t, "--json").want(t, 0).unchanged(t)
+		})
+	}
+}
+
 // A pause that is too long to be waited for ends the run with exit code 8, and it
 // says when to come back; the next run goes on.
 func TestMigrateIsToldToComeBack(t *testing.T) {

@@ -30,7 +30,15 @@ func (m *listed) noSelect() bool { return m.is(`\NOSELECT`) || m.is(`\NONEXISTEN
 
 // List lists the mailboxes of the personal namespace: in one round trip with
 // LIST-STATUS (RFC 5819), else with one STATUS for each mailbox.
-func (s *Store) List(ctx context.Context) ([]mail.MailboxInfo, error) {
+func (s *Store) List(ctx context.Context) (list []mail.MailboxInfo, err error) {
+	err = s.patiently(ctx, func() error {
+		list, err = s.listAll(ctx)
+		return err
+	})
+	return list, err
+}
+
+func (s *Store) listAll(ctx context.Context) ([]mail.MailboxInfo, error) {
 	var found *found
 	var lay layout
 	var foreign []string
@@ -149,14 +157,14 @@ func (s *session) list(ctx context.Context) (*found, error) {
 	}
 	if len(returns) > 0 {
 		f, err := s.runList(ctx, imapconn.Raw(`LIST "" "*" RETURN (`+strings.Join(returns, " ")+`)`))
-		if !refused(err) {
+		if !refused(err) || wantsPause(err) {
 			return f, err
 		}
 		s.deny["LIST-STATUS"], s.deny["SPECIAL-USE"] = true, true
 	}
 	if s.offers("XLIST") && !s.conn.Has("SPECIAL-USE") {
 		f, err := s.runList(ctx, imapconn.Raw(`XLIST "" "*"`))
-		if !refused(err) {
+		if !refused(err) || wantsPause(err) {
 			return f, err
 		}
 		s.deny["XLIST"] = true

@@ -108,7 +108,9 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 		return err
 	}
 	s.pool.warm() // a mailbox that is made is one to be filled
-	err = s.run(ctx, "", false, func(sess *session) error { return sess.create(ctx, p.wire, use) })
+	err = s.patiently(ctx, func() error {
+		return s.run(ctx, "", false, func(sess *session) error { return sess.create(ctx, p.wire, use) })
+	})
 	if err != nil {
 		return failed("create", name, err)
 	}
@@ -200,6 +202,15 @@ func (s *Store) Rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	next.use, next.objectID = old.use, old.objectID
+	if err := s.patiently(ctx, func() error { return s.renameOnce(ctx, from, old, next) }); err != nil {
+		return err
+	}
+	s.pool.forget()
+	s.renamed(from, to, next)
+	return nil
+}
+
+func (s *Store) renameOnce(ctx context.Context, from string, old, next place) error {
 	s.pool.forget()
 	sess, err := s.ready(ctx, "", false)
 	if err != nil {
@@ -209,8 +220,6 @@ func (s *Store) Rename(ctx context.Context, from, to string) error {
 	if err := sess.rename(ctx, old, next.wire); err != nil {
 		return s.vanished(ctx, sess, failed("rename", from, err), old.wire)
 	}
-	s.pool.forget()
-	s.renamed(from, to, next)
 	return nil
 }
 
@@ -268,6 +277,17 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.patiently(ctx, func() error { return s.deleteOnce(ctx, name, p) }); err != nil {
+		return err
+	}
+	s.pool.forget()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.names, name)
+	return nil
+}
+
+func (s *Store) deleteOnce(ctx context.Context, name string, p place) error {
 	s.pool.forget()
 	sess, err := s.ready(ctx, "", false)
 	if err != nil {
@@ -280,10 +300,6 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	s.pool.forget()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.names, name)
 	return nil
 }
 

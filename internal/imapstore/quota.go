@@ -15,22 +15,26 @@ type Quota struct{ Used, Limit int64 }
 // least room. A server that has none, or does not tell, is no error.
 func (s *Store) Quota(ctx context.Context) (Quota, error) {
 	best := Quota{Limit: -1}
-	err := s.run(ctx, "", false, func(sess *session) error {
+	err := s.patiently(ctx, func() error { return s.askQuota(ctx, &best) })
+	return best, failed("quota", "", err)
+}
+
+func (s *Store) askQuota(ctx context.Context, best *Quota) error {
+	return s.run(ctx, "", false, func(sess *session) error {
 		if !sess.offers("QUOTA") {
 			return nil
 		}
 		_, err := sess.conn.Command(ctx, func(r imapconn.Response) error {
 			if q, ok := parseQuota(r); ok && (best.Limit < 0 || q.Limit-q.Used < best.Limit-best.Used) {
-				best = q
+				*best = q
 			}
 			return nil
 		}, imapconn.Raw("GETQUOTAROOT INBOX"))
-		if refused(err) {
+		if refused(err) && !wantsPause(err) {
 			return nil
 		}
 		return err
 	})
-	return best, failed("quota", "", err)
 }
 
 // parseQuota reads "QUOTA root (STORAGE used limit ...)", in units of 1024 octets.

@@ -60,7 +60,8 @@ type Store struct {
 	pace *pace
 	now  func() time.Time
 	// wait sleeps; tests make it short.
-	wait func(ctx context.Context, d time.Duration) error
+	wait   func(ctx context.Context, d time.Duration) error
+	jitter func(time.Duration) time.Duration // of pauses
 
 	listing sync.Mutex // held by who lists because nobody has
 	losses  losses
@@ -84,25 +85,44 @@ type place struct {
 }
 
 // Open logs in to the account. It makes one connection, to find out early what
-// is wrong; others follow when they are needed.
+// is wrong; others follow when they are needed. Where the server wants a pause, it
+// waits, up to a minute.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s := newStore(cfg)
+	if err := s.login(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStore is an account without a connection.
+func newStore(cfg Config) *Store {
 	if cfg.Connections <= 0 {
 		cfg.Connections = DefaultConnections
 	}
 	if cfg.Log == nil {
 		cfg.Log = func(string, ...any) {}
 	}
-	s := &Store{cfg: cfg, now: time.Now, wait: sleep, names: make(map[string]place)}
+	s := &Store{cfg: cfg, now: time.Now, wait: sleep, jitter: jitter, names: make(map[string]place)}
 	s.pool = newPool(cfg, func() time.Time { return s.now() })
 	s.pace = newPace(cfg.MessagesPerSecond, func() time.Time { return s.now() },
 		func(ctx context.Context, d time.Duration) error { return s.wait(ctx, d) })
-	sess, err := s.pool.take(ctx, "", false)
+	return s
+}
+
+// login makes the first connection.
+func (s *Store) login(ctx context.Context) error {
+	err := s.patiently(ctx, func() error {
+		sess, err := s.pool.take(ctx, "", false)
+		if err == nil {
+			s.pool.give(sess)
+		}
+		return err
+	})
 	if err != nil {
 		s.pool.close()
-		return nil, err
 	}
-	s.pool.give(sess)
-	return s, nil
+	return err
 }
 
 // Account is Config.Account.

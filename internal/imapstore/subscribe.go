@@ -1,7 +1,9 @@
 package imapstore
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -24,12 +26,14 @@ func (s *Store) Subscribed(ctx context.Context, names []string) (map[string]bool
 		wires[p.wire] = name
 	}
 	var answer map[string]bool
-	err := s.run(ctx, "", false, func(sess *session) error {
-		answer = make(map[string]bool)
-		return sess.subscriptions(ctx, func(wire string) {
-			if name, ok := wires[wire]; ok {
-				answer[name] = true
-			}
+	err := s.patiently(ctx, func() error {
+		return s.run(ctx, "", false, func(sess *session) error {
+			answer = make(map[string]bool)
+			return sess.subscriptions(ctx, func(wire string) {
+				if name, ok := wires[wire]; ok {
+					answer[name] = true
+				}
+			})
 		})
 	})
 	if err != nil {
@@ -103,9 +107,24 @@ func (s *Store) Subscribe(ctx context.Context, changes map[string]bool) (refusal
 		}
 	}
 	for chunk := range slices.Chunk(names, subscribeAtOnce) {
-		err := s.run(ctx, "", false, func(sess *session) error {
-			return sess.subscribeAll(ctx, chunk, changes, wires, func(name string, err error) { refusals[name] = mail.AsError(failed("subscribe", name, err)) })
+		var later error // of a server that may do it after a pause
+		err := s.patiently(ctx, func() error {
+			later = nil
+			for _, name := range chunk {
+				delete(refusals, name)
+			}
+			err := s.run(ctx, "", false, func(sess *session) error {
+				return sess.subscribeAll(ctx, chunk, changes, wires, func(name string, err error) {
+					if refusals[name] = mail.AsError(failed("subscribe", name, err)); wantsPause(err) {
+						later = err
+					}
+				})
+			})
+			return cmp.Or(err, later)
 		})
+		if later != nil && errors.Is(err, later) { // refusals says of which
+			err = nil
+		}
 		if err != nil {
 			return refusals, failed("subscribe", "", err)
 		}
