@@ -93,6 +93,7 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 	set(&to.Refused, o.refused)
 	set(&to.Fix, o.fix)
 	set(&to.LimitMessages, o.pace)
+	set(&to.LimitDayUp, o.dayUp)
 	if from.Server.Identity() == to.Server.Identity() {
 		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
 	}

@@ -39,6 +39,8 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.Connections, o.connections)
 	set(&b.LimitRate, o.limitRate)
 	set(&b.LimitMessages, o.pace)
+	set(&b.LimitDayUp, o.dayUp)
+	set(&b.LimitDayDown, o.dayDown)
 	set(&b.Refused, o.refused)
 	set(&b.Fix, o.fix)
 	set(&b.TLSCA, o.tlsCA)
@@ -96,10 +98,15 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 		open.add(w)
 		conn.Trace = w
 	}
-	store, err := imapstore.Open(s.ctx, imapstore.Config{
+	cfg := imapstore.Config{
 		Conn: conn, Connections: a.Connections, Account: a.Server.Identity(), Provider: a.Provider, Trash: a.Trash,
-		MessagesPerSecond: a.LimitMessages, Log: s.out.note,
-	})
+		MessagesPerSecond: a.LimitMessages, Log: s.out.note, DayUp: a.LimitDayUp, DayDown: a.LimitDayDown,
+	}
+	if b := s.newBudget(a); b != nil {
+		cfg.Budget = b
+		open.add(b) // closed after the store, which counts
+	}
+	store, err := imapstore.Open(s.ctx, cfg)
 	if err != nil {
 		return nil, serverError(a, err)
 	}

@@ -133,6 +133,8 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "connections", Category: catServer, Usage: "use at most `N` connections (default 4, fewer where the provider wants it)"},
 		&cli.StringFlag{Name: "limit-rate", Category: catServer, Usage: "move at most `RATE` octets a second, such as 500K, over all connections"},
 		&cli.StringFlag{Name: "limit-messages", Category: catServer, Usage: "send at most `N` messages a second to a server, such as 4 or 0.33, over all connections"},
+		&cli.StringFlag{Name: "limit-day-up", Category: catServer, Usage: "send at most `SIZE` to the server in 24 hours, over all runs, such as 500M; off for no bound (default off, but what is known of the provider: Gmail 500M)"},
+		&cli.StringFlag{Name: "limit-day-down", Category: catServer, Usage: "read at most `SIZE` of messages from the server in 24 hours, over all runs (default off, but what is known of the provider: Gmail 2500M)"},
 		&cli.StringFlag{Name: "tls-ca", Category: catServer, Usage: "trust the certificates in `FILE` (PEM) and no others"},
 		&cli.StringSliceFlag{Name: "tls-pin", Category: catServer, Usage: "accept only a server whose public key has this `SHA256`, whoever signed it; may be repeated"},
 		&cli.BoolFlag{Name: "allow-plaintext", Category: catServer, Usage: "do without TLS (imap:// only): password and mail can be read on the way"},
@@ -147,12 +149,12 @@ func serverFlags() []cli.Flag {
 
 // withoutRate leaves out what matters only where much is moved.
 func withoutRate(list []cli.Flag) []cli.Flag {
-	return withoutPace(slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-rate" }))
+	return withoutPace(slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-rate" || f.Names()[0] == "limit-day-down" }))
 }
 
 // withoutPace leaves out what matters only where messages are sent to a server.
 func withoutPace(list []cli.Flag) []cli.Flag {
-	return slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-messages" })
+	return slices.DeleteFunc(list, func(f cli.Flag) bool { return f.Names()[0] == "limit-messages" || f.Names()[0] == "limit-day-up" })
 }
 
 func maildirFlags() []cli.Flag {
@@ -183,6 +185,8 @@ type options struct {
 	connections  int
 	limitRate    int64
 	pace         float64
+	dayUp        int64 // octets; negative for off
+	dayDown      int64
 	tlsCA        string
 	tlsPins      [][]byte
 	plaintext    bool
@@ -279,6 +283,8 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("smaller", func(s string) (err error) { o.filter.smaller, err = config.ParseSize(s); return })
 	text("limit-rate", func(s string) (err error) { o.limitRate, err = config.ParseRate(s); return })
 	text("limit-messages", func(s string) (err error) { o.pace, err = config.ParsePace(s); return })
+	text("limit-day-up", func(s string) (err error) { o.dayUp, err = config.ParseDayLimit(s); return })
+	text("limit-day-down", func(s string) (err error) { o.dayDown, err = config.ParseDayLimit(s); return })
 	text("refused", func(s string) (err error) { o.refused, err = config.ParseRefused(s); return })
 	text("fix", func(s string) (err error) { o.fix, err = config.ParseFix(strings.Split(s, ",")); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })

@@ -140,7 +140,7 @@ func (o *output) fail(account string, err error) int {
 	e := mail.AsError(err)
 	code, kind, reason, hint := exitCode(err), kindName(e.Kind), err.Error(), e.Hint
 	if e.Kind == mail.KindThrottled && e.RetryAfter > 0 {
-		hint = fmt.Sprintf("the server asks for a pause: run it again after %s and it goes on", comeBack(o.env.Now(), e.RetryAfter))
+		hint = fmt.Sprintf("run it again after %s and it goes on", comeBack(o.env.Now(), e.RetryAfter))
 	}
 	if code == exitInterrupted || o.ctx.Err() != nil {
 		code, kind, reason, hint = exitInterrupted, "interrupted", "interrupted", "run it again and it goes on"

@@ -65,6 +65,8 @@ type Account struct {
 	Smaller        int64   // octets
 	LimitRate      int64   // octets per second
 	LimitMessages  float64 // messages per second
+	LimitDayUp     int64   // octets; negative for none, whatever is known of the provider
+	LimitDayDown   int64   // likewise
 	Refused        string  // what to do about a message that is refused, as ParseRefused answers
 	Fix            repair.Set
 	Monitor        Monitor // of the account's part in a run

@@ -52,6 +52,8 @@ type (
 		Smaller        string    `toml:"smaller"`
 		LimitRate      string    `toml:"limit_rate"`
 		LimitMessages  any       `toml:"limit_messages"` // number or text
+		LimitDayUp     string    `toml:"limit_day_up"`
+		LimitDayDown   string    `toml:"limit_day_down"`
 		Refused        string    `toml:"refused"`
 		Fix            any       `toml:"fix"` // text or list
 		watched

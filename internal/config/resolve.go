@@ -62,6 +62,8 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 	set("smaller", a.Smaller, func() (err error) { out.Smaller, err = ParseSize(a.Smaller); return })
 	set("refused", a.Refused, func() (err error) { out.Refused, err = ParseRefused(a.Refused); return })
 	set("limit_rate", a.LimitRate, func() (err error) { out.LimitRate, err = ParseRate(a.LimitRate); return })
+	set("limit_day_up", a.LimitDayUp, func() (err error) { out.LimitDayUp, err = ParseDayLimit(a.LimitDayUp); return })
+	set("limit_day_down", a.LimitDayDown, func() (err error) { out.LimitDayDown, err = ParseDayLimit(a.LimitDayDown); return })
 	if first != nil {
 		return nil, first
 	}

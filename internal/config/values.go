@@ -52,6 +52,22 @@ func ParseRate(s string) (int64, error) {
 	return n, nil
 }
 
+// ParseDayLimit reads the octets of a day, in the form of a size; -1 for "off". Less
+// than a megabyte is refused: it would let no large message through, ever.
+func ParseDayLimit(s string) (int64, error) {
+	if s == "off" {
+		return -1, nil
+	}
+	n, err := parseSize(s)
+	if err != nil {
+		return 0, usage("size", `octets in a day, such as "500M", or "off"`, "%q is no size", s)
+	}
+	if n < 1<<20 {
+		return 0, usage("size", `octets in a day, such as "500M", or "off"`, "%q is less than 1M a day", s)
+	}
+	return n, nil
+}
+
 // ParsePace reads messages per second: "4", or "0.33" for one in three seconds.
 // Fewer than one in a hundred seconds are refused: servers end connections that are
 // silent for long.

@@ -130,6 +130,8 @@ func (q *Quirk) Effects() (list []string) {
 	say(q.KeywordsAfterAppend, "keywords are set after an upload, not with it")
 	say(q.AppendLimit > 0, "a message above %d MB is not sent", q.AppendLimit>>20)
 	say(q.MaxLine > 0, "a message with a line above %d octets is not sent", q.MaxLine)
+	say(q.DayUp > 0, "at most %d MB are sent in 24 hours", q.DayUp>>20)
+	say(q.DayDown > 0, "at most %d MB are read in 24 hours", q.DayDown>>20)
 	say(q.FinalCRLF, "a message that does not end in CRLF is not sent")
 	for _, name := range q.BadNames {
 		say(true, "no mailbox is made with the name %q", name)

@@ -78,6 +78,9 @@ type fetch struct {
 // Fetch reads messages. One that did not arrive with the others is asked for
 // again, alone: an odd one must not cost those after it.
 func (m *mailbox) Fetch(ctx context.Context, refs []mail.Ref, fn func(mail.Fetched) error) error {
+	if err := m.store.spend(ctx, Down, 0); err != nil {
+		return err
+	}
 	f := &fetch{box: m, fn: fn, todo: uidSet(refs)}
 	defer f.release()
 	if err := f.all(ctx); err != nil {
@@ -153,6 +156,9 @@ func (f *fetch) some(ctx context.Context, set imapconn.UIDSet) (missing imapconn
 	err = f.sess.conn.FetchBodies(ctx, set, func(it imapconn.Item, size int64, body io.Reader) error {
 		if !set.Contains(it.UID) || came[it.UID] {
 			return nil
+		}
+		if f.fnErr = f.box.store.spend(ctx, Down, size); f.fnErr != nil {
+			return f.fnErr
 		}
 		came[it.UID] = true // also when fn fails: no message is given to it twice
 		msg := listedMessage(&it)

@@ -60,6 +60,10 @@ func (l *lane) run(ctx context.Context) {
 				l.stop(err)
 				continue
 			}
+			if err := l.box.store.spend(ctx, Up, octets(g)); err != nil {
+				l.stop(err)
+				continue
+			}
 			l.send(ctx, g)
 			continue
 		}
@@ -85,6 +89,14 @@ func (l *lane) run(ctx context.Context) {
 			l.late = true
 		}
 	}
+}
+
+// octets is what messages have together.
+func octets(g []sending) (n int64) {
+	for _, s := range g {
+		n += s.body.size
+	}
+	return n
 }
 
 // hasRoom reports whether one more command may be sent now.

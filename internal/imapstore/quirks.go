@@ -57,6 +57,9 @@ type Quirk struct {
 	MaxLine int
 	// FinalCRLF: a message that does not end in CRLF is refused.
 	FinalCRLF bool
+	// DayUp and DayDown are the octets that may be sent to the account, and read from
+	// it, in a day. 0: no bound is known.
+	DayUp, DayDown int64
 	// BadNames are names, in lower case, that a mailbox at the top cannot have.
 	BadNames []string
 	// BadInNames are characters that no name of a mailbox may hold.
@@ -195,6 +198,8 @@ func (e *effect) add(q Quirk) {
 	e.Ahead = tighter(e.Ahead, q.Ahead)
 	e.AppendLimit = tighter(e.AppendLimit, q.AppendLimit)
 	e.MaxLine = tighter(e.MaxLine, q.MaxLine)
+	e.DayUp = tighter(e.DayUp, q.DayUp)
+	e.DayDown = tighter(e.DayDown, q.DayDown)
 	e.Deny = append(e.Deny, q.Deny...)
 	e.ShowsAtMost = append(e.ShowsAtMost, q.ShowsAtMost...)
 	e.BadNames = append(e.BadNames, q.BadNames...)

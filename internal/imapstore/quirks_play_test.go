@@ -62,6 +62,8 @@ var plays = map[string]func(*testing.T, player) string{
 	"AppendLimit":         playAppendLimit,
 	"MaxLine":             playMaxLine,
 	"FinalCRLF":           playFinalCRLF,
+	"DayUp":               func(t *testing.T, p player) string { return playDay(t, p, Up, p.DayUp) },
+	"DayDown":             func(t *testing.T, p player) string { return playDay(t, p, Down, p.DayDown) },
 	"BadNames":            func(t *testing.T, p player) string { return playName(t, p, strings.ToTitle(p.BadNames[0])) },
 	"BadInNames":          func(t *testing.T, p player) string { return playName(t, p, "a"+p.BadInNames[:1]+"b") },
 	"NoEdgeSpaces":        func(t *testing.T, p player) string { return playName(t, p, "a ") },
@@ -419,6 +421,15 @@ func playFinalCRLF(t *testing.T, p player) string {
 	return p.refused(t, mail.KindRefused, 0, func(n int) []byte {
 		return []byte("Subject: x\r\n\r\nhello\r\n" + strings.Repeat("x", n))
 	})
+}
+
+// playDay asks what budget a day has, with nothing configured.
+func playDay(t *testing.T, p player, way Way, want int64) string {
+	_, store, _ := p.mustOpen(t, nil, nil)
+	if got := store.dayLimit(way); got != want {
+		return fmt.Sprintf("the budget %s is %d", way, got)
+	}
+	return ""
 }
 
 func playName(t *testing.T, p player, name string) string {

@@ -43,6 +43,8 @@ var providerRows = []Quirk{
 		// \Deleted on APPEND puts the message into the bin.
 		StoreAfterAppend: mail.Deleted,
 		ShowsAtMost:      []uint32{1000, 2000, 5000, 10000},
+		DayUp:            500 << 20,
+		DayDown:          2500 << 20,
 		BadInNames:       "^",
 		NoEdgeSpaces:     true,
 		NoDoubleSpaces:   true,
@@ -54,6 +56,7 @@ var providerRows = []Quirk{
 		},
 		Sources: []Source{
 			{"MaxConnections", "https://support.google.com/mail/answer/7126229", "2026-11"},
+			{"DayUp DayDown", "https://support.google.com/a/answer/1071518", "2026-11"},
 			{"StoreAfterAppend BadInNames NoEdgeSpaces NoDoubleSpaces", "https://imapsync.lamiral.info/FAQ.d/FAQ.Gmail.txt", "2026-11"},
 			{"ShowsAtMost Advice", "https://developers.google.com/gmail/api/reference/rest/v1/ImapSettings", "2026-11"},
 			{"Presets", "https://developers.google.com/workspace/gmail/imap/imap-smtp", "2026-11"},

@@ -31,6 +31,11 @@ type Config struct {
 	// MessagesPerSecond is the most messages to send to the account in a second, by
 	// all connections; 0 for no bound.
 	MessagesPerSecond float64
+	// DayUp and DayDown are the most octets of messages to send to the account, and to
+	// read from it, in a day, as Budget counts them; 0 for what the provider is known
+	// to allow, negative for no bound.
+	DayUp, DayDown int64
+	Budget         Budget // nil: nothing is counted
 	// Account is what Store.Account answers.
 	Account string
 	// Provider is the name of a preset whose row of the quirks table applies,
