@@ -76,7 +76,7 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	if err := m.findFloor(ctx); err != nil {
 		return nil, failed("append", m.name, err)
 	}
-	return &batch{box: m, limits: m.limits, spool: spool{dir: m.store.cfg.TempDir}}, nil
+	return &batch{box: m, limits: m.limits, spool: spool{dir: m.store.cfg.TempDir, memory: &m.store.memory}}, nil
 }
 
 // findFloor asks for UIDNEXT where SELECT did not tell it.

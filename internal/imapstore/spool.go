@@ -10,22 +10,47 @@ import (
 	"postbag/internal/mail"
 )
 
-// What an upload holds in memory. Larger messages, and those beyond the budget,
-// wait in a file that only this process can open.
+// What uploads hold in memory, those of all mailboxes of an account together. Larger
+// messages, and those beyond the budget, wait in a file that only this process can
+// open.
 const (
 	memoryMessage = 1 << 20
 	memoryBudget  = 16 << 20
 )
 
+// memory is how much of the budget is taken.
+type memory struct {
+	mu   sync.Mutex
+	used int64
+}
+
+// take reports whether n octets may be held in memory.
+func (m *memory) take(n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.used+n > memoryBudget {
+		return false
+	}
+	m.used += n
+	return true
+}
+
+func (m *memory) give(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used -= n
+}
+
 // spool holds the messages of one batch until they are sent.
 type spool struct {
-	dir string
+	dir    string
+	memory *memory
 
-	mu     sync.Mutex
-	memory int64
-	file   *os.File // nil until needed
-	end    int64    // of what is reserved in file
-	path   string   // of file, where it could not be unlinked while open
+	mu   sync.Mutex
+	held int64    // of memory
+	file *os.File // nil until needed
+	end  int64    // of what is reserved in file
+	path string   // of file, where it could not be unlinked while open
 }
 
 // piece is one message in a spool.
@@ -148,19 +173,20 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 }
 
 func (s *spool) reserve(n int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.memory+n > memoryBudget {
+	if !s.memory.take(n) {
 		return false
 	}
-	s.memory += n
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held += n
 	return true
 }
 
 func (s *spool) unreserve(n int64) {
+	s.memory.give(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.memory -= n
+	s.held -= n
 }
 
 // grow makes the file if need be, and reserves n octets at its end.
@@ -186,6 +212,8 @@ func (s *spool) grow(n int64) (offset int64, err error) {
 func (s *spool) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.memory.give(s.held)
+	s.held = 0
 	if s.file == nil {
 		return
 	}

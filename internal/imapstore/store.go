@@ -71,6 +71,7 @@ type Store struct {
 	listing sync.Mutex // held by who lists because nobody has
 	losses  losses
 	room    room
+	memory  memory // of uploads
 
 	mu     sync.Mutex
 	listed bool

@@ -122,7 +122,7 @@ func TestAppendDate(t *testing.T) {
 func TestSpool(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := &spool{dir: dir}
+	s := &spool{dir: dir, memory: new(memory)}
 	rnd := rand.New(rand.NewPCG(1, 1))
 	var bodies [][]byte
 	for _, size := range []int{0, 1, 4096, memoryMessage, memoryMessage + 1, 3 << 20} {
@@ -149,8 +149,8 @@ func TestSpool(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s.memory > memoryBudget {
-		t.Errorf("%d octets in memory, want at most %d", s.memory, memoryBudget)
+	if s.memory.used > memoryBudget {
+		t.Errorf("%d octets in memory, want at most %d", s.memory.used, memoryBudget)
 	}
 	for i, p := range pieces {
 		if p == nil {
@@ -179,7 +179,7 @@ func TestSpoolWhenBodyIsNotAsLongAsSaid(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for _, size := range []int64{10, memoryMessage + 10} {
-		s := &spool{dir: t.TempDir()}
+		s := &spool{dir: t.TempDir(), memory: new(memory)}
 		body := strings.Repeat("x", int(size))
 		for _, other := range []string{body + "y", body[1:], ""} {
 			_, err := s.add(size, strings.NewReader(other))
@@ -193,8 +193,8 @@ func TestSpoolWhenBodyIsNotAsLongAsSaid(t *testing.T) {
 				t.Errorf("an error after %d octets: got %v", len(part), err)
 			}
 		}
-		if s.memory != 0 {
-			t.Errorf("%d octets are still reserved", s.memory)
+		if s.memory.used != 0 || s.held != 0 {
+			t.Errorf("%d octets are still reserved", s.memory.used)
 		}
 		s.close()
 	}
@@ -202,7 +202,7 @@ func TestSpoolWhenBodyIsNotAsLongAsSaid(t *testing.T) {
 
 func TestSpoolWhenDiskFails(t *testing.T) {
 	t.Parallel()
-	s := &spool{dir: t.TempDir() + "/missing"}
+	s := &spool{dir: t.TempDir() + "/missing", memory: new(memory)}
 	_, err := s.add(memoryMessage+1, strings.NewReader(strings.Repeat("x", memoryMessage+1)))
 	if e := mail.AsError(err); err == nil || e.Kind != mail.KindDisk || e.Scope != mail.ScopeAccount {
 		t.Errorf("got %v, want an error of the disk", err)
