@@ -41,7 +41,8 @@ type box struct {
 	holds   [2]mail.Flags // flags that messages of a side were seen to take
 	orphan  bool          // side lost has the mailbox no more, see orphan.go
 	lost    state.Side
-	remake  bool // of an orphan: it is made again in the next pass
+	alters  [2]alterations // messages that a side altered as it took them
+	remake  bool           // of an orphan: it is made again in the next pass
 }
 
 // newBox makes a box of a join.

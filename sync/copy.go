@@ -72,6 +72,8 @@ type flight struct {
 	mu      gosync.Mutex
 	pending []mail.Pending
 	rows    []*state.Row
+	// delicate are those of rows whose size does not tell that they were altered.
+	delicate []*state.Row
 }
 
 type job struct {
@@ -197,7 +199,7 @@ func (c *copier) receive(ctx context.Context, f mail.Fetched) error {
 	if msg.Size >= 0 && msg.Size <= smallBody && len(cp.Maybe) == 0 {
 		err = c.buffer(fl, cp, msg, f.Body)
 	} else {
-		m := newMeter(f.Body)
+		m := cp.meter(f.Body)
 		err = c.add(ctx, fl, cp, msg, m, m)
 		if m.err != nil && !isScope(m.err, mail.ScopeMessage) {
 			err = m.err
@@ -279,7 +281,7 @@ func (c *copier) seal() {
 
 func (c *copier) addLoop(ctx context.Context) {
 	for j := range c.jobs {
-		m := newMeter(newBytesReader(*j.body))
+		m := j.c.meter(newBytesReader(*j.body))
 		if err := c.add(ctx, j.flight, j.c, j.msg, m, m); err != nil {
 			c.fail(err)
 		}
@@ -308,7 +310,7 @@ func (c *copier) add(ctx context.Context, fl *flight, cp *Copy, msg mail.Message
 		return c.readFailed(cp, short(msg.Ref, m.n, msg.Size))
 	}
 	msg.Size, msg.ID = m.n, m.identity(msg.ID)
-	if c.alreadyThere(cp, msg) {
+	if c.alreadyThere(cp, msg, m.alter) {
 		return nil
 	}
 	if cp.Row == nil && c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
@@ -327,6 +329,9 @@ func (c *copier) add(ctx context.Context, fl *flight, cp *Copy, msg mail.Message
 	defer fl.mu.Unlock()
 	fl.pending = append(fl.pending, p)
 	fl.rows = append(fl.rows, row)
+	if m.delicate() {
+		fl.delicate = append(fl.delicate, row)
+	}
 	return nil
 }
 
@@ -342,19 +347,20 @@ func (c *copier) row(cp *Copy, msg mail.Message) *state.Row {
 }
 
 // alreadyThere pairs a message with one that the other side has, now that its
-// digest is known. What was added of it is left out of the landing.
-func (c *copier) alreadyThere(cp *Copy, msg mail.Message) bool {
+// digest is known, or with what a server made of it. What was added of it is left
+// out of the landing.
+func (c *copier) alreadyThere(cp *Copy, msg mail.Message, alter *mail.Altering) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, there := range cp.Maybe {
-		if there.Ident.Digest != msg.ID.Digest && there.Ident.Plain != msg.ID.Digest || c.pairs[there] {
+	for _, there := range sameFirst(cp.Maybe, msg.ID.Digest, alter) {
+		if c.pairs[there] {
 			continue
 		}
 		c.pairs[there] = true
 		row := *there
 		row.Ref[c.from], row.Flags[c.from], row.Gone[c.from] = msg.Ref, msg.Flags, 0
 		row.Size, row.Mark = msg.Size, ""
-		if there.Ident.Digest == msg.ID.Digest {
+		if there.Ident.Plain != msg.ID.Digest {
 			row.Ident = msg.ID
 		}
 		// Flags start from what both share; the next look brings them together.
@@ -425,6 +431,14 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 		return err
 	}
 	landed, err := fl.batch.Commit(ctx, fl.pending)
+	if err = c.landed(fl, landed, err); err == nil {
+		c.readBack(ctx, fl.delicate)
+	}
+	return err
+}
+
+// landed takes in what became of a flight.
+func (c *copier) landed(fl *flight, landed []mail.Landed, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var n int

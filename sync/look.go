@@ -129,7 +129,7 @@ func (r *run) changes(ctx context.Context, b *box, s state.Side, mb mail.Mailbox
 	r.late.identify(b, s, d.New)
 	r.unsettled(b, s, &d)
 	b.delta[s] = d
-	return nil
+	return r.altered(ctx, b, s, d.Altered)
 }
 
 // unsettled reports what a delta could not tell: messages that cannot be had are

@@ -16,6 +16,7 @@ type arrival struct {
 	candidate bool // takes part in pairing only
 	taken     bool
 	held      bool // may be a message that is about to be copied here: wait for that
+	going     bool // about to be copied: it waits for nothing
 	ghost     bool // the row of a message that was removed here: not to be brought back
 }
 
@@ -296,35 +297,84 @@ func zip(sides [2][]*arrival, key func(*mail.Message) (identityKey, bool), fn fu
 	}
 }
 
-// maybe lists those of others that a may be: same size, Message-ID not
-// different, a's digest not known but theirs.
-func maybe(a *arrival, others []*arrival) []*arrival {
-	if a.msg.ID.Digest.Known() {
-		return nil
+// read are arrivals of one side whose digest is known and that have no counterpart,
+// which copies may turn out to be.
+type read struct {
+	all    []*arrival
+	byDate map[int64][]*arrival // those on a server
+}
+
+func readOf(list []*arrival) read {
+	r := read{byDate: make(map[int64][]*arrival)}
+	for _, o := range list {
+		if o.taken || !o.msg.ID.Digest.Known() {
+			continue
+		}
+		r.all = append(r.all, o)
+		if o.msg.Ref.UID != 0 {
+			r.byDate[o.msg.Date.Unix()] = append(r.byDate[o.msg.Date.Unix()], o)
+		}
 	}
+	return r
+}
+
+// maybe lists those of others that a may be, or that a server may have made of it.
+func maybe(a *arrival, others read) []*arrival {
 	var list []*arrival
-	for _, o := range others {
-		if o.taken || !o.msg.ID.Digest.Known() || a.msg.Size >= 0 && o.msg.Size != a.msg.Size && o.msg.Size-o.msg.ID.Added != a.msg.Size {
-			continue
+	if !a.msg.ID.Digest.Known() {
+		for _, o := range others.all {
+			if !o.going && maySame(a, o) {
+				list = append(list, o)
+			}
 		}
-		if a.msg.ID.Described && o.msg.ID.Described && a.msg.ID.MessageID != o.msg.ID.MessageID {
-			continue
+	}
+	for _, o := range others.byDate[a.msg.Date.Unix()] {
+		if !o.going && mayBeOf(a, o) && !slices.Contains(list, o) {
+			list = append(list, o)
 		}
-		list = append(list, o)
 	}
 	return list
 }
 
+// maySame reports whether only the content of a can tell whether it is o: same
+// size, Message-ID not different, a's digest not known.
+func maySame(a, o *arrival) bool {
+	switch {
+	case a.msg.ID.Digest.Known(), a.msg.Size >= 0 && o.msg.Size != a.msg.Size && o.msg.Size-o.msg.ID.Added != a.msg.Size:
+		return false
+	case a.msg.ID.Described && o.msg.ID.Described && a.msg.ID.MessageID != o.msg.ID.MessageID:
+		return false
+	}
+	return true
+}
+
+// mayBeOf reports whether o, on a server, may be what that server made of a (see
+// mail.Alteration): of one date, and with one Message-ID or none, or of one size.
+// Their content has to prove it.
+func mayBeOf(a, o *arrival) bool {
+	if o.msg.Ref.UID == 0 || o.ghost || a.msg.Date.IsZero() || a.msg.Date.Unix() != o.msg.Date.Unix() {
+		return false
+	}
+	if a.msg.Size == o.msg.Size {
+		return true
+	}
+	return a.msg.ID.Described && o.msg.ID.Described && a.msg.ID.MessageID == o.msg.ID.MessageID && a.msg.Size >= 0 &&
+		o.msg.Size <= 2*a.msg.Size+2 && a.msg.Size <= 2*o.msg.Size+2
+}
+
 // undescribed lists, for each side, the messages whose identity decides whether
-// something is paired: those of a size that the other side has too. A size of -1
-// may be any.
+// something is paired: those of a size or a date that the other side has too. A
+// size of -1 may be any.
 func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 	var refs [2][]mail.Ref
-	var sizes [2]map[int64]bool
+	var sizes, dates [2]map[int64]bool
 	for s, list := range sides {
-		sizes[s] = make(map[int64]bool)
+		sizes[s], dates[s] = make(map[int64]bool), make(map[int64]bool)
 		for _, a := range list {
 			sizes[s][a.msg.Size] = true
+			if !a.msg.Date.IsZero() {
+				dates[s][a.msg.Date.Unix()] = true
+			}
 			if a.msg.Size >= 0 {
 				sizes[s][a.msg.Size-a.msg.ID.Added] = true
 			}
@@ -339,7 +389,8 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 			continue
 		}
 		for _, a := range list {
-			if !a.msg.ID.Described && (a.msg.Size < 0 || other[a.msg.Size] || other[-1]) {
+			if !a.msg.ID.Described && (a.msg.Size < 0 || other[a.msg.Size] || other[-1] ||
+				!a.msg.Date.IsZero() && dates[1-s][a.msg.Date.Unix()]) {
 				refs[s] = append(refs[s], a.msg.Ref)
 			}
 		}
@@ -348,26 +399,34 @@ func undescribed(sides [2][]*arrival) [2][]mail.Ref {
 }
 
 // unfathomed lists, for each side, the messages of which only their content can
-// tell whether they are ones that are to be copied there: of one size, with no
-// Message-ID that differs, and with no digest. Of two that may be one, and both are
-// to be copied, side B's is read here, and side A's with its copy.
+// tell whether they are ones that are to be copied there, and whose digest is not
+// known: of one size, with no Message-ID that differs; and what a server may have made
+// of one. Of two that may be one, and both are to be copied, side B's is read here, and
+// side A's with its copy.
 func unfathomed(in Input, sides [2][]*arrival) [2][]mail.Ref {
 	var refs [2][]mail.Ref
 	for s, list := range sides {
 		to, from := state.Side(s), state.Side(1-s)
-		coming := make(map[int64][]*arrival)
+		bySize, byDate := make(map[int64][]*arrival), make(map[int64][]*arrival)
 		for _, a := range sides[from] {
-			if !a.taken && a.msg.Size >= 0 && !a.candidate && in.wants(to, a.msg) && (to == state.A || !a.msg.ID.Digest.Known()) {
-				coming[a.msg.Size] = append(coming[a.msg.Size], a)
+			if a.taken || a.candidate || !in.wants(to, a.msg) {
+				continue
+			}
+			byDate[a.msg.Date.Unix()] = append(byDate[a.msg.Date.Unix()], a)
+			if a.msg.Size >= 0 && (to == state.A || !a.msg.ID.Digest.Known()) {
+				bySize[a.msg.Size] = append(bySize[a.msg.Size], a)
 			}
 		}
 		for _, o := range list {
-			if o.taken || o.ghost || o.msg.ID.Digest.Known() || to == state.A && !o.candidate && in.wants(from, o.msg) {
+			if o.taken || o.ghost || o.msg.ID.Digest.Known() {
 				continue
 			}
-			if slices.ContainsFunc(coming[o.msg.Size], func(a *arrival) bool {
+			same := func(a *arrival) bool {
 				return !a.msg.ID.Described || !o.msg.ID.Described || a.msg.ID.MessageID == o.msg.ID.MessageID
-			}) {
+			}
+			both := to == state.A && !o.candidate && in.wants(from, o.msg)
+			if !both && slices.ContainsFunc(bySize[o.msg.Size], same) ||
+				slices.ContainsFunc(byDate[o.msg.Date.Unix()], func(a *arrival) bool { return mayBeOf(a, o) }) {
 				refs[to] = append(refs[to], o.msg.Ref)
 			}
 		}

@@ -191,10 +191,18 @@ func PlanNew(in Input) Plan {
 	for _, pair := range match(sides, in.Trust) {
 		p.pair(in, pair)
 	}
+	known := [2]read{readOf(sides[0]), readOf(sides[1])}
+	if in.Policy.May[state.A].New && !in.Park[state.B] {
+		for _, a := range sides[state.B] { // before any of side A's is copied
+			if !a.taken && !a.candidate && in.wants(state.A, a.msg) {
+				holdMade(a, known[state.A])
+			}
+		}
+	}
 	for s, list := range sides {
 		for _, a := range list {
 			if !a.taken {
-				p.arrive(in, state.Side(s), a, sides[1-s])
+				p.arrive(in, state.Side(s), a, known[1-s])
 			}
 		}
 	}
@@ -276,13 +284,14 @@ func (p *Plan) revive(s state.Side, ghost *state.Row, a *arrival) {
 }
 
 // arrive plans for an arrival that is equal to nothing on the other side.
-func (p *Plan) arrive(in Input, from state.Side, a *arrival, others []*arrival) {
+func (p *Plan) arrive(in Input, from state.Side, a *arrival, others read) {
 	to := from.Other()
 	if a.candidate { // a row that was only there to be compared with
 		return
 	}
 	wanted := in.wants(to, a.msg)
 	if wanted && !a.held && !in.Park[from] {
+		a.going = true
 		c := Copy{To: to, Msg: a.msg, Row: a.row}
 		for _, o := range maybe(a, others) {
 			c.Maybe = append(c.Maybe, p.hold(in, to, o))
@@ -311,6 +320,16 @@ func (p *Plan) hold(in Input, s state.Side, a *arrival) *state.Row {
 		a.row = &r
 	}
 	return a.row
+}
+
+// holdMade keeps from being copied what a server may have made of a, which is about
+// to be copied to it.
+func holdMade(a *arrival, others read) {
+	for _, o := range others.byDate[a.msg.Date.Unix()] {
+		if mayBeOf(a, o) {
+			o.held = true
+		}
+	}
 }
 
 // record gives an arrival a row of one side.

@@ -173,7 +173,9 @@ func TestPlanNewPairs(t *testing.T) {
 		unclear       int // copies with a candidate
 	}{
 		{"equal digests", TrustDigest, []mail.Message{msg(1, "", "<a>", 5, 1)}, []mail.Message{msg(0, "k", "<a>", 5, 1)}, 1, 0, 0},
-		{"other digests", TrustID, []mail.Message{msg(1, "", "<a>", 5, 1)}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 0, 2, 0},
+		{"other digests", TrustID, []mail.Message{msg(1, "", "<a>", 5, 1)}, []mail.Message{msg(0, "k", "<b>", 6, 2)}, 0, 2, 0},
+		{"other digests, a server may have altered it", TrustID, []mail.Message{msg(1, "", "<a>", 5, 1)}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 0, 1, 1},
+		{"another size, too", TrustID, []mail.Message{msg(1, "", "<a>", 6, 1)}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 0, 1, 1},
 		{"unknown digest never pairs by itself", TrustDigest, []mail.Message{msg(1, "", "<a>", 5, 0)}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 0, 1, 1},
 		{"by date", TrustDate, []mail.Message{msg(1, "", "<a>", 5, 0)}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 1, 0, 0},
 		{"other date", TrustDate, []mail.Message{later}, []mail.Message{msg(0, "k", "<a>", 5, 2)}, 0, 1, 1},

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	gosync "sync"
 	"time"
 
 	"postbag/internal/mail"
@@ -160,7 +161,9 @@ type run struct {
 	// renames are those done since the mailboxes were listed.
 	renames []renamed
 	late    lateMoves
-	losing  bool // see newlyLost
+	losing  bool         // see newlyLost
+	doubts  gosync.Mutex // guards doubt, and the boxes' alters
+	doubt   [2]doubt
 	// formerly are the names that this run renamed mailboxes from.
 	formerly [2][]string
 	// broken are the names that a side lists and cannot use.

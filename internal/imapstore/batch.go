@@ -178,5 +178,7 @@ func (b *batch) Commit(ctx context.Context, added []mail.Pending) ([]mail.Landed
 	if len(c.todo) == 0 {
 		return landed, nil
 	}
-	return landed, failed("append", b.box.name, c.run(ctx))
+	err := c.run(ctx)
+	b.box.store.sent.add(b.box.wire, b.box.sel.UIDValidity, c.todo)
+	return landed, failed("append", b.box.name, err)
 }

@@ -42,6 +42,9 @@ type look struct {
 	can   *abilities     // rungs that turn out not to work are taken out
 	// again selects the mailbox anew, and answers its counters of now.
 	again func(context.Context) (counters, error)
+	// altered picks from listed messages those that have another size than they
+	// were sent with; nil picks none.
+	altered func([]mail.SizeState) []mail.SizeState
 
 	before counters // from before the listing
 	since  cursor
@@ -153,8 +156,12 @@ func (l *look) sortOut(ctx context.Context, found []imapconn.Item) error {
 	for i := range found {
 		uids[i] = found[i].UID
 	}
-	return lookUp(ctx, l.known, uids, func(i int, flags mail.Flags, isKnown bool) {
+	var sizes []mail.SizeState
+	err := lookUp(ctx, l.known, uids, func(i int, flags mail.Flags, isKnown bool) {
 		it := &found[i]
+		if isKnown && l.altered != nil {
+			sizes = append(sizes, mail.SizeState{Ref: mail.Ref{UID: it.UID}, Size: it.Size})
+		}
 		switch {
 		case !isKnown:
 			l.delta.New = append(l.delta.New, listedMessage(it))
@@ -162,6 +169,10 @@ func (l *look) sortOut(ctx context.Context, found []imapconn.Item) error {
 			l.delta.Flags = append(l.delta.Flags, flagState(it.UID, it.Flags))
 		}
 	})
+	if l.altered != nil {
+		l.delta.Altered = append(l.delta.Altered, l.altered(sizes)...)
+	}
+	return err
 }
 
 // cut is the delta when the limit was reached.

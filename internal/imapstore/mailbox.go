@@ -125,6 +125,9 @@ func (m *mailbox) Changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		conn: sess.conn, known: known, limit: limit, can: &sess.can, before: selectedCounters(sess.sel),
 		items: sess.newItems(), shows: sess.quirk.ShowsAtMost,
 	}
+	l.altered = func(listed []mail.SizeState) []mail.SizeState {
+		return m.store.sent.altered(m.wire, m.sel.UIDValidity, listed)
+	}
 	if sess.sel.NoModSeq || sess.sel.HighestModSeq == 0 {
 		can := sess.can
 		can.condstore, can.qresync = false, false

@@ -72,6 +72,7 @@ type Store struct {
 	losses  losses
 	room    room
 	memory  memory // of uploads
+	sent    sent
 
 	mu     sync.Mutex
 	listed bool

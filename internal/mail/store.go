@@ -86,6 +86,10 @@ type Delta struct {
 	// Gone lists known messages that have been proved to be absent. An absence
 	// without proof is left out, and then Unsettled is set.
 	Gone []Ref
+	// Altered lists known messages that were sent through this store since the
+	// mailbox was last asked, and that have another size there than they were sent
+	// with, as far as the store finds that out at no cost.
+	Altered []SizeState
 	// Unsettled says why the list of Gone is not complete ("changed during five
 	// scans"); "" when it is.
 	Unsettled string
@@ -110,6 +114,12 @@ func (d *Delta) Empty() bool {
 type FlagState struct {
 	Ref   Ref
 	Flags Flags
+}
+
+// SizeState is a message's size as a store has it.
+type SizeState struct {
+	Ref  Ref
+	Size int64
 }
 
 // Mailbox is one mailbox open for reading. Its methods are called by one
