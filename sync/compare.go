@@ -105,7 +105,7 @@ func (c *comparer) box(ctx context.Context, has [2]bool) error {
 		}
 	}
 	c.pairRepaired(sides)
-	rules := []func(*mail.Message) (identityKey, bool){digestKey}
+	rules := []func(*mail.Message) (identityKey, bool){datedDigestKey, digestKey}
 	if !c.Deep {
 		rules = append(rules, datedIDKey, messageIDKey, datedKey)
 	}
@@ -117,6 +117,9 @@ func (c *comparer) box(ctx context.Context, has [2]bool) error {
 				}
 			}
 		})
+	}
+	if err := c.madeOf(ctx, sides); err != nil {
+		return err
 	}
 	// Of one Message-ID, and not the same.
 	zip(sides, onlyID, func(as, bs []*arrival) {
@@ -198,12 +201,26 @@ func (c *comparer) messages(ctx context.Context, s int, store mail.Store) ([]*ar
 
 // digests reads the messages whose digest is not known.
 func (c *comparer) digests(ctx context.Context, mb mail.Mailbox, list []*arrival, byRef map[mail.Ref]*arrival) error {
-	var refs []mail.Ref
+	var unknown []*arrival
 	for _, a := range list {
 		if !a.msg.ID.Digest.Known() {
-			refs = append(refs, a.msg.Ref)
-			c.Progress.Expect(1, max(a.msg.Size, 0))
+			unknown = append(unknown, a)
 		}
+	}
+	return c.read(ctx, mb, unknown, func(f mail.Fetched, m *meter) {
+		a := byRef[f.Ref]
+		a.msg.Size, a.msg.ID = m.n, m.identity(a.msg.ID)
+	}, nil)
+}
+
+// read reads messages, and calls fn for each of which all was read. Its meter also
+// tells alterations where alter says so.
+func (c *comparer) read(ctx context.Context, mb mail.Mailbox, list []*arrival, fn func(mail.Fetched, *meter), alter func() *mail.Altering) error {
+	byRef := make(map[mail.Ref]*arrival)
+	var refs []mail.Ref
+	for _, a := range list {
+		byRef[a.msg.Ref], refs = a, append(refs, a.msg.Ref)
+		c.Progress.Expect(1, max(a.msg.Size, 0))
 	}
 	slices.SortFunc(refs, mail.Ref.Compare)
 	return mb.Fetch(ctx, refs, func(f mail.Fetched) error {
@@ -217,6 +234,9 @@ func (c *comparer) digests(ctx context.Context, mb mail.Mailbox, list []*arrival
 			err = f.Err
 		}
 		m := newMeter(f.Body)
+		if alter != nil {
+			m.alter = alter()
+		}
 		if err == nil {
 			_, err = io.Copy(io.Discard, m)
 		}
@@ -227,7 +247,49 @@ func (c *comparer) digests(ctx context.Context, mb mail.Mailbox, list []*arrival
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		a.msg.Size, a.msg.ID = m.n, m.identity(a.msg.ID)
+		fn(f, m)
 		return nil
 	})
+}
+
+// madeOf explains, with Deep, what is left on both sides: messages of side B that
+// are what a known alteration makes of one of side A.
+func (c *comparer) madeOf(ctx context.Context, sides [2][]*arrival) error {
+	there := make(map[mail.Digest][]*arrival)
+	dates := make(map[int64]bool)
+	for _, b := range sides[state.B] {
+		if !b.taken && b.msg.ID.Digest.Known() {
+			there[b.msg.ID.Digest] = append(there[b.msg.ID.Digest], b)
+			dates[b.msg.Date.Unix()] = true
+		}
+	}
+	var list []*arrival
+	byRef := make(map[mail.Ref]*arrival)
+	for _, a := range sides[state.A] {
+		if !a.taken && dates[a.msg.Date.Unix()] {
+			list, byRef[a.msg.Ref] = append(list, a), a
+		}
+	}
+	if !c.Deep || len(list) == 0 {
+		return nil
+	}
+	mb, err := c.store[state.A].Examine(ctx, c.mailbox)
+	if err != nil {
+		return err
+	}
+	defer mb.Close()
+	return c.read(ctx, mb, list, func(f mail.Fetched, m *meter) {
+		a := byRef[f.Ref]
+		for digest, how := range m.alter.Digests() {
+			i := slices.IndexFunc(there[digest], func(b *arrival) bool { return !b.taken && b.msg.Date.Unix() == a.msg.Date.Unix() })
+			if i < 0 {
+				continue
+			}
+			b := there[digest][i]
+			c.pair(a, b)
+			c.found(Finding{Kind: Altered, Side: state.B, Ref: b.msg.Ref, Size: b.msg.Size, Message: b.msg,
+				Text: fmt.Sprintf("the server altered %s of the other side (%d octets) as it took it: %s", a.msg.Ref, a.msg.Size, how)})
+			return
+		}
+	}, mail.NewAltering)
 }

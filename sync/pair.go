@@ -129,7 +129,8 @@ const (
 // the first rule that finds it:
 //
 //  0. what the row says that was sent in place of the message;
-//  1. equal digests;
+//  1. equal digests, those of one date first: what a server altered may have become
+//     equal to another message, and is known by its date;
 //  2. with TrustDate, an unknown digest, equal Message-ID (or none on either),
 //     size and date, when that names one message on each side, or when all that
 //     it names on one side are known to be equal, and no fewer than on the other;
@@ -151,11 +152,13 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 	for _, p := range matchSent(sides, trust) {
 		take(p[0], p[1])
 	}
-	zip(sides, digestKey, func(as, bs []*arrival) {
-		for i := range min(len(as), len(bs)) {
-			take(as[i], bs[i])
-		}
-	})
+	for _, key := range []func(*mail.Message) (identityKey, bool){datedDigestKey, digestKey} {
+		zip(sides, key, func(as, bs []*arrival) {
+			for i := range min(len(as), len(bs)) {
+				take(as[i], bs[i])
+			}
+		})
+	}
 	one := func(as, bs []*arrival) {
 		if len(as) == 1 && len(bs) == 1 && !contradict(as[0], bs[0]) {
 			take(as[0], bs[0])
@@ -242,6 +245,10 @@ type identityKey struct {
 
 func digestKey(m *mail.Message) (identityKey, bool) {
 	return identityKey{digest: m.ID.Digest}, m.ID.Digest.Known()
+}
+
+func datedDigestKey(m *mail.Message) (identityKey, bool) {
+	return identityKey{digest: m.ID.Digest, date: m.Date.Unix()}, m.ID.Digest.Known() && !m.Date.IsZero()
 }
 
 func messageIDKey(m *mail.Message) (identityKey, bool) {

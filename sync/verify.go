@@ -21,6 +21,7 @@ const (
 	Different FindingKind = "different" // both have it, with other content
 	Damaged   FindingKind = "damaged"   // side B's content is not what was stored
 	FlagsKind FindingKind = "flags"     // both have it, with other flags
+	Altered   FindingKind = "altered"   // side B has what a server is known to make of side A's
 	Unread    FindingKind = "unreadable"
 	Repaired  FindingKind = "repaired" // one side holds what the state says that was sent in place of it
 )

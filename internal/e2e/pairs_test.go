@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postbag/internal/demo"
 	"postbag/internal/imaptest"
@@ -21,22 +22,30 @@ var pairServers = append([]otherServer{
 	}, imaptest.Habits{Keeps: demo.Sample.Safe}, false},
 }, otherServers...)
 
-// eachPair tries each pair of kinds: by default one round in which each kind is
-// once at either end, else all of them.
+// eachPair tries each kind of server as the source of mail for each, itself too,
+// with accounts that nobody has used. There is one server of a kind.
 func eachPair(t *testing.T, test func(t *testing.T, from, to otherServer, source, dest imaptest.Target)) {
 	t.Parallel()
-	n := len(pairServers)
-	for i := range n {
-		for step := 1; step < n; step++ {
-			if step > 1 && !long() {
-				continue
-			}
-			from, to := pairServers[i], pairServers[(i+step)%n]
-			t.Run(from.name+" to "+to.name, func(t *testing.T) {
-				test(t, from, to, begun(t, from)("first"), begun(t, to)("second"))
-			})
-		}
+	account := make(map[string]func(string) imaptest.Target)
+	for _, s := range pairServers {
+		account[s.name] = begun(t, s)
 	}
+	users := 0
+	user := func(s otherServer) imaptest.Target {
+		users++
+		return account[s.name](fmt.Sprintf("pair%d", users))
+	}
+	t.Run("pairs", func(t *testing.T) {
+		for _, from := range pairServers {
+			for _, to := range pairServers {
+				source, dest := user(from), user(to)
+				t.Run(from.name+" to "+to.name, func(t *testing.T) {
+					t.Parallel()
+					test(t, from, to, source, dest)
+				})
+			}
+		}
+	})
 }
 
 // begun starts a server, whose log is shown when the test fails.
@@ -89,6 +98,9 @@ func makeRole(t *testing.T, target imaptest.Target, name string, use mail.Specia
 
 // pairName is the mailbox of the destination that one of the source becomes.
 func pairName(name string) string {
+	if below, ok := strings.CutPrefix(name, "Projects/"); ok {
+		return "Clients/Old/" + below
+	}
 	if name == "Gesendet" || strings.HasPrefix(name, "Gesendet/") {
 		return "Sent Items" + strings.TrimPrefix(name, "Gesendet")
 	}
@@ -131,7 +143,8 @@ func (m *moving) change(t *testing.T) {
 }
 
 // An account goes from any server to any other, octet for octet, with dates, flags
-// and keywords; its Sent mail goes where the other has Sent mail. The second run
+// and keywords; its Sent mail goes where the other has Sent mail, and others where a
+// rule says. The second run
 // changes nothing, says nothing and writes nothing. What changed on the source
 // follows, messages that were moved are not sent again, and a comparison of both
 // finds nothing.
@@ -140,6 +153,7 @@ func TestPairsMigrate(t *testing.T) {
 		n := fillPair(t, from, to, source)
 		makeRole(t, dest, "Sent Items", mail.UseSent)
 		m := newMoving(t, source, dest)
+		m.flags = append(m.flags, "--map", "Projects/*=Clients/Old/*")
 		before := source.MustDump(t)
 		first, second := m.listen(t)
 		s := m.migrate(t, "--json").want(t, 0).summary(t)
@@ -212,7 +226,7 @@ func checkUnwritten(t *testing.T, log *imaptest.WireLog) {
 }
 
 // A backup of any server goes up to any other as it is; the second restore does
-// nothing.
+// nothing. The new account and a Maildir are then kept alike, both ways.
 func TestPairsRestore(t *testing.T) {
 	eachPair(t, func(t *testing.T, from, to otherServer, source, dest imaptest.Target) {
 		n := fillPair(t, from, to, source)
@@ -241,8 +255,31 @@ func TestPairsRestore(t *testing.T) {
 			t.Error("a restore changed the Maildir")
 		}
 		a.backup(t, "--json").want(t, 0).unchanged(t)
+		syncsBoth(t, to, dest)
 	})
 }
+
+// syncsBoth keeps an account and a new Maildir alike, both ways.
+func syncsBoth(t *testing.T, s otherServer, target imaptest.Target) {
+	t.Helper()
+	w := newTwoWayAt(t, target)
+	w.loud = s.loud
+	w.configure(t, "compress = false")
+	w.reader.root = w.dir
+	w.sync(t).want(t, 0)
+	must(t, w.reader.deliver("Work", w.reader.base(), []byte("Subject: from here\n\nhello\n"), mail.ParseFlags(`\Seen`), pairDate, false))
+	do(t, w.server.Client, "SELECT INBOX", `UID STORE 1 +FLAGS.SILENT (\Flagged)`, "EXAMINE INBOX")
+	w.sync(t).want(t, 0)
+	if len(target.MustDump(t)["Work"].Messages) == 0 {
+		t.Error("what was put into the Maildir is not on the server")
+	}
+	w.verify(t, "--deep").want(t, 0)
+	w.log.Reset()
+	w.sync(t, "--json").want(t, 0).unchanged(t)
+	checkUnwritten(t, w.log)
+}
+
+var pairDate = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 
 // upload restores into the account of the configuration file.
 func (a *account) upload(t *testing.T, more ...string) *call {

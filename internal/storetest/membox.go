@@ -312,6 +312,9 @@ func (b *memBatch) Commit(_ context.Context, added []mail.Pending) ([]mail.Lande
 
 func (s *Store) deliver(box *memBox, m *Msg) mail.Ref {
 	n := *m
+	if s.Alter != nil {
+		n.Body = s.Alter(n.Body)
+	}
 	if s.Keyed {
 		delete(box.tmp, m.Ref)
 	} else {

@@ -31,6 +31,8 @@ type Store struct {
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
 	Refuse func(body []byte) *mail.Error
+	// Alter, when set, says what becomes of a message that is taken in.
+	Alter func(body []byte) []byte
 	// Poison, when set, says which messages end the fetch that they are part of.
 	Poison func(body []byte) bool
 	// Unreadable, when set, is asked before a message is given out.
@@ -81,7 +83,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
 		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
