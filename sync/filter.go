@@ -27,6 +27,9 @@ func (f Filter) Pass(m mail.Message) bool {
 	return true
 }
 
+// bySize reports whether the size of a message decides.
+func (f Filter) bySize() bool { return f.Larger > 0 || f.Smaller > 0 }
+
 // Key is equal for equal filters, "" for the one that lets everything pass.
 func (f Filter) Key() string {
 	if f == (Filter{}) {

@@ -270,7 +270,8 @@ func (r *run) identify(ctx context.Context, b *box, open *sides) error {
 }
 
 // measure finds the sizes of the new messages of a side that does not list them,
-// when there are rows of the other side alone that they may be equal to.
+// when they decide whether a message is copied, or there are rows of the other side
+// alone that they may be equal to.
 func (r *run) measure(ctx context.Context, b *box, s state.Side, mb mail.Mailbox) error {
 	var refs []mail.Ref
 	for _, m := range b.delta[s].New {
@@ -278,7 +279,13 @@ func (r *run) measure(ctx context.Context, b *box, s state.Side, mb mail.Mailbox
 			refs = append(refs, m.Ref)
 		}
 	}
-	if len(refs) == 0 || mb == nil || b.rec.ID <= 0 {
+	if len(refs) == 0 || mb == nil {
+		return nil
+	}
+	if r.Filter.bySize() && r.Policy.May[s.Other()].New {
+		return describe(ctx, b, s, mb, refs)
+	}
+	if b.rec.ID <= 0 {
 		return nil
 	}
 	rows, err := r.Journal.AloneRows(ctx, b.rec.ID, s.Other(), 0, 1)
