@@ -78,6 +78,11 @@ type Report struct {
 	Kept      int // messages that A deleted and B keeps, seen in this run
 	Details   []MailboxReport
 	Problems  []Problem
+	// Of a dry run: what would be refused for its size; how long a run would take, 0
+	// when nobody knows, and what that goes by. The estimate is the caller's.
+	TooLarge   TooLarge
+	Estimate   time.Duration
+	EstimateBy string
 }
 
 // Changed reports whether the run changed a side, or would have.

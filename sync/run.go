@@ -49,6 +49,9 @@ type Options struct {
 	Match  func(mail.MailboxInfo) bool
 	Filter Filter
 	DryRun bool // plan, report, change nothing
+	// Takes is, for a dry run, how many octets a message may have for a side; 0 where
+	// that is not known.
+	Takes [2]int64
 	// Refill checks every message of side B against its digest first, and copies
 	// again what is missing or damaged there.
 	Refill bool
@@ -330,7 +333,9 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 		}
 	}
 	if r.DryRun {
-		r.pretend(boxes)
+		if err := r.pretend(ctx, boxes); err != nil {
+			return err
+		}
 	}
 	if err := Guard(r.losses(boxes), r.Guard); err != nil || r.DryRun {
 		return err

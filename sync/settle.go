@@ -78,31 +78,3 @@ func (r *run) unpark(ctx context.Context, b *box) error {
 	clear(b.waiting)
 	return nil
 }
-
-// pretend counts what the plans would do.
-func (r *run) pretend(boxes []*box) {
-	for _, b := range boxes {
-		if b.err != nil {
-			continue
-		}
-		in := r.input(b)
-		plan := PlanNew(in)
-		for _, c := range plan.Copies {
-			r.rep.count(b.name(), c.To, Counts{New: 1, Bytes: max(c.Msg.Size, 0)})
-		}
-		for _, p := range []*Plan{&plan, &b.known} {
-			for _, f := range p.Flags {
-				for s := range f.Do {
-					if !f.Do[s].IsZero() {
-						r.rep.count(b.name(), state.Side(s), Counts{Flags: 1})
-					}
-				}
-			}
-		}
-		for s, rows := range b.known.Removes {
-			r.rep.count(b.name(), state.Side(s), Counts{Deleted: len(rows)})
-		}
-		r.rep.kept(b.name(), keptBy(&b.known))
-		r.notes(b)
-	}
-}

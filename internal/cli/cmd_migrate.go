@@ -140,13 +140,21 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 		policy = withMailboxDeletion(sync.Mirror(), from)
 		policy.Name = "migrate --mirror"
 	}
-	return sync.Run(s.ctx, sync.Options{
+	most, err := takes(s.ctx, o, dest)
+	if err != nil {
+		return nil, err
+	}
+	report, err := sync.Run(s.ctx, sync.Options{
 		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
-		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun,
+		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun, Takes: [2]int64{state.B: most},
 		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail, Fix: to.Fix,
 		Batch:   paced(to, state.B),
 		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
+	if err == nil {
+		err = s.estimate(report, db, state.B, from, to)
+	}
+	return report, err
 }
 
 // pairState opens the state of a pair of places of which none is ours to keep it

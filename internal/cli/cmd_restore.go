@@ -115,14 +115,22 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if !own || o.rules != nil || o.under != "" {
 		dest = mapping.New(server, routes)
 	}
+	most, err := takes(s.ctx, o, server)
+	if err != nil {
+		return nil, err
+	}
 	display := s.display()
 	defer display.Close()
-	return sync.Run(s.ctx, sync.Options{
+	report, err := sync.Run(s.ctx, sync.Options{
 		A: dest, B: store, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
-		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun,
+		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun, Takes: [2]int64{state.A: most},
 		FailRefused: a.Refused == config.RefusedFail, Fix: a.Fix, Batch: paced(a, state.A),
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,
 	})
+	if err == nil {
+		err = s.estimate(report, db, state.A, a)
+	}
+	return report, err
 }
 
 // restoreState is the state for a restore: the tree's own when the mail goes back to

@@ -25,7 +25,10 @@ type summary struct {
 	B         sync.Counts        `json:"b"`
 	Kept      int                `json:"kept"`
 	Verified  *verified          `json:"verified,omitempty"` // of verify only
-	Problems  []problem          `json:"problems"`
+	// Of a dry run of migrate or restore.
+	EstimateMS int64          `json:"estimate_ms,omitempty"`
+	TooLarge   *sync.TooLarge `json:"too_large,omitempty"`
+	Problems   []problem      `json:"problems"`
 
 	reason string // why it failed, for those who are told
 }

@@ -32,6 +32,7 @@ func (o *output) report(label string, r *sync.Report, code int) {
 		}
 		hint = p.Hint
 	}
+	o.tooLarge(prefix, r.TooLarge)
 	ended := outcomeOf(code)
 	if r.Outcome == sync.Partial { // whatever its exit code is
 		ended = string(r.Outcome)
@@ -44,7 +45,7 @@ func (o *output) report(label string, r *sync.Report, code int) {
 	case all == "" && code == exitDone:
 		o.result("%snothing to do", prefix)
 	case r.DryRun:
-		o.result("%sdry run, nothing was changed: %s in %d of %s", prefix, orNothing(all), r.Mailboxes.Changed, count(r.Mailboxes.Total, "mailbox"))
+		o.result("%sdry run, nothing was changed: %s in %d of %s%s", prefix, orNothing(all), r.Mailboxes.Changed, count(r.Mailboxes.Total, "mailbox"), planned(r))
 	default:
 		o.result("%s%s: %s in %d of %s, %s", prefix, ended, orNothing(all), r.Mailboxes.Changed,
 			count(r.Mailboxes.Total, "mailbox"), elapsed(o.elapsed()))
@@ -89,6 +90,10 @@ func (o *output) account(label string, r *sync.Report, code int) {
 		ElapsedMS: o.elapsed().Milliseconds(), Problems: []problem{}}
 	if r != nil {
 		one.DryRun, one.Mailboxes, one.A, one.B, one.Kept = r.DryRun, r.Mailboxes, r.Side[0], r.Side[1], r.Kept
+		one.EstimateMS = r.Estimate.Milliseconds()
+		if r.TooLarge.Messages > 0 {
+			one.TooLarge = &r.TooLarge
+		}
 		for _, p := range r.Problems {
 			one.Problems = append(one.Problems, problemJSON(label, p))
 		}
@@ -110,6 +115,10 @@ func (o *output) account(label string, r *sync.Report, code int) {
 	add(&sum.A, one.A)
 	add(&sum.B, one.B)
 	sum.Kept += one.Kept
+	sum.EstimateMS += one.EstimateMS
+	if one.TooLarge != nil {
+		sum.TooLarge = one.TooLarge
+	}
 	sum.Problems = append(sum.Problems, one.Problems...)
 }
 

@@ -279,26 +279,31 @@ type counts struct {
 
 // event is an object of --json: the summary, and what the others have of it.
 type event struct {
-	Event     string
-	Command   string
-	Outcome   string
-	Exit      int
-	Mailbox   string
-	Kind      string
-	Side      string
-	UID       uint32
-	Key       string
-	Reason    string
-	Messages  int
-	Pending   int
-	Hint      string
-	Message   string
-	Warning   bool
-	Mailboxes json.RawMessage
-	A, B      counts
-	Kept      int
-	Verified  struct{ Messages, Findings int }
-	Problems  []event
+	Event      string
+	Command    string
+	Outcome    string
+	Exit       int
+	Mailbox    string
+	Kind       string
+	Side       string
+	UID        uint32
+	Key        string
+	Reason     string
+	Messages   int
+	Pending    int
+	Hint       string
+	Message    string
+	Warning    bool
+	Mailboxes  json.RawMessage
+	A, B       counts
+	EstimateMS int64 `json:"estimate_ms"`
+	TooLarge   *struct {
+		Messages       int
+		Largest, Limit int64
+	} `json:"too_large"`
+	Kept     int
+	Verified struct{ Messages, Findings int }
+	Problems []event
 }
 
 // mailboxes are the summary's counts of mailboxes.
