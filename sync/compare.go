@@ -118,6 +118,7 @@ func (c *comparer) box(ctx context.Context, has [2]bool) error {
 			}
 		})
 	}
+	c.added(sides)
 	if err := c.madeOf(ctx, sides); err != nil {
 		return err
 	}
@@ -250,6 +251,33 @@ func (c *comparer) read(ctx context.Context, mb mail.Mailbox, list []*arrival, f
 		fn(f, m)
 		return nil
 	})
+}
+
+// added explains messages that are equal but for a line that another sync program
+// added to one of them.
+func (c *comparer) added(sides [2][]*arrival) {
+	for s := range sides {
+		digests := make(map[mail.Digest][]*arrival)
+		for _, o := range sides[1-s] {
+			if !o.taken && o.msg.ID.Digest.Known() {
+				digests[o.msg.ID.Digest] = append(digests[o.msg.ID.Digest], o)
+			}
+		}
+		for _, a := range sides[s] {
+			if a.taken || !a.msg.ID.Plain.Known() {
+				continue
+			}
+			list := digests[a.msg.ID.Plain]
+			i := slices.IndexFunc(list, func(o *arrival) bool { return !o.taken })
+			if i < 0 {
+				continue
+			}
+			pair := [2]*arrival{a, a}
+			pair[1-s] = list[i]
+			c.pair(pair[0], pair[1])
+			c.found(Finding{Kind: Altered, Side: state.Side(s), Ref: a.msg.Ref, Size: a.msg.Size, Message: a.msg, Text: textAdded})
+		}
+	}
 }
 
 // madeOf explains, with Deep, what is left on both sides: messages of side B that

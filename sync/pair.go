@@ -130,7 +130,8 @@ const (
 //
 //  0. what the row says that was sent in place of the message;
 //  1. equal digests, those of one date first: what a server altered may have become
-//     equal to another message, and is known by its date;
+//     equal to another message, and is known by its date; and digests that are equal
+//     without a line that another sync program added to one of them;
 //  2. with TrustDate, an unknown digest, equal Message-ID (or none on either),
 //     size and date, when that names one message on each side, or when all that
 //     it names on one side are known to be equal, and no fewer than on the other;
@@ -152,7 +153,7 @@ func match(sides [2][]*arrival, trust Trust) [][2]*arrival {
 	for _, p := range matchSent(sides, trust) {
 		take(p[0], p[1])
 	}
-	for _, key := range []func(*mail.Message) (identityKey, bool){datedDigestKey, digestKey} {
+	for _, key := range []func(*mail.Message) (identityKey, bool){datedDigestKey, digestKey, plainKey} {
 		zip(sides, key, func(as, bs []*arrival) {
 			for i := range min(len(as), len(bs)) {
 				take(as[i], bs[i])
@@ -249,6 +250,15 @@ func digestKey(m *mail.Message) (identityKey, bool) {
 
 func datedDigestKey(m *mail.Message) (identityKey, bool) {
 	return identityKey{digest: m.ID.Digest, date: m.Date.Unix()}, m.ID.Digest.Known() && !m.Date.IsZero()
+}
+
+// plainKey is digestKey of a message as it was before another sync program added a
+// line to it.
+func plainKey(m *mail.Message) (identityKey, bool) {
+	if m.ID.Plain.Known() {
+		return identityKey{digest: m.ID.Plain}, true
+	}
+	return digestKey(m)
 }
 
 func messageIDKey(m *mail.Message) (identityKey, bool) {

@@ -245,6 +245,9 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 		r.Size, r.Ident, r.Sent = sent.Size, sent.Ident, sent.Sent
 	} else {
 		r.Sent = nil
+		if b.ID.Digest.Known() { // they differ by an added line: the copy's is kept
+			r.Ident.Digest = b.ID.Digest
+		}
 	}
 	base := a.Flags.Intersect(b.Flags)
 	deleted := mail.Flags{System: mail.Deleted}

@@ -116,6 +116,7 @@ type verifier struct {
 	VerifyOptions
 	out     Verified
 	mailbox string
+	copies  string // the mailbox as side B has it
 }
 
 func (v *verifier) found(f Finding) {
@@ -165,6 +166,7 @@ func (v *verifier) box(ctx context.Context, rec *state.Mailbox, listed [2][]mail
 	has := func(s state.Side) bool {
 		return rec.Name[s] != "" && slices.ContainsFunc(listed[s], func(i mail.MailboxInfo) bool { return i.Name == rec.Name[s] && !i.NoSelect })
 	}
+	v.copies = rec.Name[state.B]
 	if err := v.local(ctx, rec, has(state.B)); err != nil {
 		return err
 	}
@@ -362,6 +364,7 @@ func (v *verifier) compare(ctx context.Context, mb mail.Mailbox, refs []mail.Ref
 		return nil
 	}
 	slices.SortFunc(refs, mail.Ref.Compare)
+	var differ []difference
 	err := mb.Fetch(ctx, refs, func(f mail.Fetched) error {
 		r := rows[f.Ref]
 		if r == nil {
@@ -384,18 +387,68 @@ func (v *verifier) compare(ctx context.Context, mb mail.Mailbox, refs []mail.Ref
 		id, want := m.identity(mail.Identity{}), rowMessage(r, state.A).ID.Digest
 		switch {
 		case want.Known() && id.Digest != want:
-			v.found(Finding{Kind: Different, Side: state.A, Ref: f.Ref, Size: m.n, Message: f.Message,
-				Text: fmt.Sprintf("the copy is of %s, the server now gives %s", want, id.Digest)})
+			differ = append(differ, difference{r, f.Message, m.n, want, id.Digest})
 		case r.Sent != nil && r.Sent.Side == state.A:
 			v.found(repairedFinding(r))
 		}
 		return nil
 	})
+	if err == nil {
+		err = v.differences(ctx, differ)
+	}
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		v.found(Finding{Kind: Missing, Side: state.A, Ref: r.Ref[state.B], Size: r.Size, Message: rowMessage(r, state.B), Text: errVanished.Error()})
+	}
+	return nil
+}
+
+// difference is a message of side A that is not what its row says.
+type difference struct {
+	row    *state.Row
+	msg    mail.Message
+	size   int64
+	want   mail.Digest // of the row
+	digest mail.Digest
+}
+
+// textAdded is for messages that another sync program put a line into.
+const textAdded = "equal but for a line X-TUID, which mbsync added when it copied the message"
+
+// differences tells of messages that differ, and of those whose copy has a line that
+// another sync program added.
+func (v *verifier) differences(ctx context.Context, differ []difference) error {
+	if len(differ) == 0 {
+		return nil
+	}
+	plain := make(map[mail.Ref]mail.Digest)
+	var refs []mail.Ref
+	for _, d := range differ {
+		if ref := d.row.Ref[state.B]; !ref.IsZero() {
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(refs, mail.Ref.Compare)
+	copies, err := v.B.Examine(ctx, v.copies)
+	if err != nil {
+		return err
+	}
+	defer copies.Close()
+	if err := copies.Describe(ctx, refs, true, func(m mail.Message) error {
+		plain[m.Ref] = m.ID.Plain
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, d := range differ {
+		f := Finding{Kind: Different, Side: state.A, Ref: d.msg.Ref, Size: d.size, Message: d.msg,
+			Text: fmt.Sprintf("the copy is of %s, the server now gives %s", d.want, d.digest)}
+		if plain[d.row.Ref[state.B]] == d.digest {
+			f.Kind, f.Side, f.Ref, f.Text = Altered, state.B, d.row.Ref[state.B], textAdded
+		}
+		v.found(f)
 	}
 	return nil
 }

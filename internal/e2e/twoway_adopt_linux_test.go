@@ -242,6 +242,28 @@ SyncState *
 	}
 	a.onlyHere(t, "INBOX")
 	a.check(t)
+	if !strip {
+		a.explainsMarks(t)
+	}
+}
+
+// explainsMarks verifies a tree with mbsync's lines: each is told, as what it is.
+func (a *adopted) explainsMarks(t *testing.T) {
+	t.Helper()
+	for _, args := range [][]string{a.pair("verify", "--deep", "--json"), append([]string{"verify", a.dir, a.url, "--deep", "--json"}, a.flags...)} {
+		kinds := map[string]int{}
+		for _, e := range a.run(t, args...).want(t, 3).events(t) {
+			if e.Event == "finding" {
+				kinds[e.Kind]++
+				if !strings.Contains(e.Reason, "X-TUID, which mbsync added") {
+					t.Errorf("it says %+v", e)
+				}
+			}
+		}
+		if len(kinds) != 1 || kinds["altered"] < len(a.samples)/2 {
+			t.Errorf("%v: found %v, want that all are altered", args, kinds)
+		}
+	}
 }
 
 // A tree that a Dovecot wrote, for which it is its mail store, is taken over.
