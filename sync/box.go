@@ -39,6 +39,7 @@ type box struct {
 	noted   MailboxReport // what the verbose were told of
 	ahead   ahead
 	holds   [2]mail.Flags // flags that messages of a side were seen to take
+	made    [2]bool       // sides on which this run made the mailbox
 	orphan  bool          // side lost has the mailbox no more, see orphan.go
 	lost    state.Side
 	alters  [2]alterations // messages that a side altered as it took them

@@ -188,7 +188,11 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 				Err: errTaken, Hint: "rename that one, on both sides"})
 			return nil
 		}
-		if r.DryRun || !j.Create[s] {
+		if !j.Create[s] {
+			continue
+		}
+		if r.DryRun {
+			r.rep.made(b.name())
 			continue
 		}
 		if j.Record.Validity[s] != "" { // on record before it is made, see void
@@ -209,6 +213,8 @@ func (r *run) enter(ctx context.Context, j *Join) error {
 			r.rep.problem(Problem{Mailbox: b.name(), Side: side, Size: -1, Kind: mail.KindGone, Warning: true,
 				Reason: "the mailbox was gone from the copy, and was made again for new mail", Hint: "--refill brings its messages back"})
 		}
+		r.rep.made(b.name())
+		b.made[s] = true
 		b.info[s] = &mail.MailboxInfo{Name: j.Record.Name[s]}
 	}
 	if b.info[0] == nil && b.info[1] == nil || j.Failed {

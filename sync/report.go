@@ -26,8 +26,9 @@ func (c Counts) Zero() bool { return c == Counts{} }
 // MailboxCounts says how many mailboxes a run met.
 type MailboxCounts struct {
 	Total   int `json:"total"`
-	Changed int `json:"changed"` // something was done, or found, in them
-	Skipped int `json:"skipped"` // known to be unchanged without opening them
+	Changed int `json:"changed"`        // something was done, or found, in them
+	Skipped int `json:"skipped"`        // known to be unchanged without opening them
+	Made    int `json:"made,omitempty"` // made on one of the sides
 	Failed  int `json:"failed"`
 }
 
@@ -52,7 +53,8 @@ type Problem struct {
 type MailboxReport struct {
 	Name string
 	Side [2]Counts
-	Kept int // messages that A deleted and B keeps, seen in this run
+	Kept int  // messages that A deleted and B keeps, seen in this run
+	Made bool // the mailbox was made on one of the sides
 }
 
 // Outcome is how a run ended.
@@ -86,7 +88,9 @@ type Report struct {
 }
 
 // Changed reports whether the run changed a side, or would have.
-func (r *Report) Changed() bool { return !r.Side[0].Zero() || !r.Side[1].Zero() }
+func (r *Report) Changed() bool {
+	return !r.Side[0].Zero() || !r.Side[1].Zero() || r.Mailboxes.Made > 0
+}
 
 // reporter gathers a report from several goroutines.
 type reporter struct {
@@ -120,6 +124,16 @@ func (r *reporter) kept(mailbox string, n int) {
 	defer r.mu.Unlock()
 	r.box(mailbox).Kept += n
 	r.report.Kept += n
+}
+
+// made notes a mailbox that was made on one of the sides.
+func (r *reporter) made(mailbox string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.box(mailbox); !b.Made {
+		b.Made = true
+		r.report.Mailboxes.Made++
+	}
 }
 
 func (r *reporter) box(mailbox string) *MailboxReport {

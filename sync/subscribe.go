@@ -68,6 +68,14 @@ func (p *subscribing) ask(ctx context.Context) (ok bool, err error) {
 		has := [2]bool{now[0][b.rec.Name[0]], now[1][b.rec.Name[1]]}
 		var do [2]bool
 		do, p.after[b] = mergeSubscription(p.Policy, b.rec.Subscribed, has)
+		for s, made := range b.made { // what the making of it did to it is nobody's wish
+			if o := 1 - s; made && !b.made[o] {
+				do, p.after[b] = [2]bool{}, state.Unsubscribed
+				if do[s] = has[0] != has[1]; has[o] {
+					p.after[b] = state.Subscribed
+				}
+			}
+		}
 		for s := range do {
 			if do[s] {
 				p.changes[s][b.rec.Name[s]] = !has[s]

@@ -211,8 +211,9 @@ func (t telling) all(code int, sum summary) (int, monitor.Run) {
 
 // run is how it went, for the files.
 func (t telling) run(code int, sum summary) monitor.Run {
+	m := sum.Mailboxes
 	r := monitor.Run{Start: stamp(t.start), End: stamp(t.w.s.env.Now()), Outcome: outcomeOf(code), Exit: code, Counts: monitor.Counts{
-		Mailboxes: monitor.Mailboxes(sum.Mailboxes), A: monitor.Changes(sum.A), B: monitor.Changes(sum.B), Kept: sum.Kept, Problems: len(sum.Problems),
+		Mailboxes: monitor.Mailboxes{Total: m.Total, Changed: m.Changed, Skipped: m.Skipped, Failed: m.Failed}, A: monitor.Changes(sum.A), B: monitor.Changes(sum.B), Kept: sum.Kept, Problems: len(sum.Problems),
 	}}
 	if sum.Verified != nil {
 		r.Findings = &sum.Verified.Findings

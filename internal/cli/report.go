@@ -41,6 +41,9 @@ func (o *output) report(label string, r *sync.Report, code int) {
 		return
 	}
 	all := both(r.Side, r.Kept, r.Named)
+	if n := r.Mailboxes.Made; all == "" && n > 0 {
+		all = count(n, "mailbox") + " made"
+	}
 	switch {
 	case all == "" && code == exitDone:
 		o.result("%snothing to do", prefix)
@@ -77,7 +80,11 @@ func both(side [2]sync.Counts, kept int, named bool) string {
 }
 
 func (o *output) mailbox(label, prefix string, m sync.MailboxReport, named bool) {
-	if text := both(m.Side, m.Kept, named); text != "" && !o.quiet {
+	text := both(m.Side, m.Kept, named)
+	if text == "" && m.Made {
+		text = "made"
+	}
+	if text != "" && !o.quiet {
 		o.result("%s%s: %s", prefix, m.Name, text)
 	}
 	o.event(changeEvent{"mailbox", label, valid(m.Name), m.Side[0], m.Side[1], m.Kept})
@@ -111,6 +118,7 @@ func (o *output) account(label string, r *sync.Report, code int) {
 	sum.Mailboxes.Total += one.Mailboxes.Total
 	sum.Mailboxes.Changed += one.Mailboxes.Changed
 	sum.Mailboxes.Skipped += one.Mailboxes.Skipped
+	sum.Mailboxes.Made += one.Mailboxes.Made
 	sum.Mailboxes.Failed += one.Mailboxes.Failed
 	add(&sum.A, one.A)
 	add(&sum.B, one.B)
