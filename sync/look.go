@@ -56,7 +56,7 @@ func (r *run) lookAt(ctx context.Context, b *box, s state.Side, open *sides, lim
 	if b.info[s] == nil || !b.look[s] && len(b.retry) == 0 {
 		return nil
 	}
-	mb, err := r.open(ctx, b, s)
+	mb, err := r.openToLook(ctx, b, s)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,15 @@ func (r *run) lookAt(ctx context.Context, b *box, s state.Side, open *sides, lim
 		b.trust = max(b.trust, r.adopting(b))
 	}
 	return r.changes(ctx, b, s, mb, limit)
+}
+
+// openToLook opens a side to find out what happened. One that could not say so
+// without being opened, and in most runs has nothing to tell, is only read.
+func (r *run) openToLook(ctx context.Context, b *box, s state.Side) (mail.Mailbox, error) {
+	if b.info[s].Stamp == "" && b.rec.Cursor[s] != "" {
+		return r.store[s].Examine(ctx, b.rec.Name[s])
+	}
+	return r.open(ctx, b, s)
 }
 
 // adopting is the trust for a mailbox that is listed from the beginning: one

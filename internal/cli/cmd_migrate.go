@@ -50,6 +50,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
 		Flags: flags(selectFlags(), filterFlags(), mapFlags(), listFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
+			subscriptionsFlag(),
 			refusedFlag(),
 			fixFlag(),
 		}, guardFlags(), configFlags(), serverFlags(), secondFlags(), stateFlags(), monitorFlags(), outputFlags(), quietFlags()),
@@ -126,8 +127,9 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 	if err != nil {
 		return nil, err
 	}
-	a := &checkedStore{Store: source, patterns: patterns, more: nothingMore}
-	routes, err := s.routes(o, a, dest, db, patterns)
+	a := &remembering{Store: &checkedStore{Store: source, patterns: patterns, more: nothingMore}}
+	b := &remembering{Store: dest}
+	routes, err := s.routes(o, a, b, dest, db, patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +147,10 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 		return nil, err
 	}
 	report, err := sync.Run(s.ctx, sync.Options{
-		A: a, B: mapping.New(dest, routes), Policy: policy, Journal: db, Command: policy.Name,
+		A: a, B: mapping.New(b, routes), Policy: policy, Journal: db, Command: policy.Name,
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun, Takes: [2]int64{state.B: most},
 		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail, Fix: to.Fix,
+		Subscriptions: from.Subscriptions,
 		Batch:   paced(to, state.B),
 		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
@@ -197,12 +200,12 @@ func (s *session) pairPath(o *options, ids [2]string) (string, error) {
 
 // routes plans which mailbox becomes which: those of the source that are chosen,
 // and those that the state knows, which may have been renamed since.
-func (s *session) routes(o *options, source mail.Store, dest *imapstore.Store, db *state.DB, patterns *config.Patterns) ([]mapping.Route, error) {
-	list, err := source.List(s.ctx)
+func (s *session) routes(o *options, source, listed *remembering, dest *imapstore.Store, db *state.DB, patterns *config.Patterns) ([]mapping.Route, error) {
+	list, err := source.ListNow(s.ctx)
 	if err != nil {
 		return nil, err
 	}
-	there, err := dest.List(s.ctx)
+	there, err := listed.ListNow(s.ctx)
 	if err != nil {
 		return nil, err
 	}

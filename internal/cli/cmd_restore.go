@@ -106,14 +106,15 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if err != nil {
 		return nil, err
 	}
-	routes, err := s.restoreRoutes(o, store, server, db, patterns)
+	listed := &remembering{Store: server}
+	routes, err := s.restoreRoutes(o, store, listed, server, patterns)
 	if err != nil {
 		return nil, err
 	}
 	s.showRoutes(o, routes)
-	dest := mail.Store(server)
+	dest := mail.Store(listed)
 	if !own || o.rules != nil || o.under != "" {
-		dest = mapping.New(server, routes)
+		dest = mapping.New(listed, routes)
 	}
 	most, err := takes(s.ctx, o, server)
 	if err != nil {
@@ -163,9 +164,8 @@ func under(o *options) string {
 	return text
 }
 
-// restoreRoutes plans which mailbox of the tree becomes which on the server. The
-// state knows roles, which a tree does not tell.
-func (s *session) restoreRoutes(o *options, store *maildir.Store, server *imapstore.Store, db *state.DB, patterns *config.Patterns) ([]mapping.Route, error) {
+// restoreRoutes plans which mailbox of the tree becomes which on the server.
+func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *remembering, server *imapstore.Store, patterns *config.Patterns) ([]mapping.Route, error) {
 	list, err := store.List(s.ctx)
 	if err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (s *session) restoreRoutes(o *options, store *maildir.Store, server *imapst
 	if err := patterns.Check(list); err != nil {
 		return nil, err
 	}
-	there, err := server.List(s.ctx)
+	there, err := listed.ListNow(s.ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -34,13 +34,14 @@ func (s *session) compareEnds(o *options, ends []endpoint) error {
 }
 
 func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.Verified, error) {
-	patterns, err := config.ParsePatterns(o.mailboxes)
-	if err != nil {
-		return nil, err
-	}
 	flags := []*options{o, o.to}
 	if !ends[0].isServer() {
 		flags[1] = o // the one server that there is
+	}
+	a := o.withFlags(chooser(ends))
+	patterns, err := config.ParsePatterns(a.Mailboxes)
+	if err != nil {
+		return nil, err
 	}
 	var stores [2]mail.Store
 	for i, e := range ends {
@@ -75,9 +76,20 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 	return sync.Compare(s.ctx, sync.CompareOptions{
 		Repairs: repairs, Swapped: swapped,
 		A: stores[0], B: mapping.New(stores[1], routes), Match: matchRoutes(patterns, routes), Deep: o.deep,
-		Filter:   filter(o.withFlags(&config.Account{}), s.env),
+		Filter:   filter(a, s.env),
 		Progress: display, Found: func(f sync.Finding) { s.finding("", f) },
 	})
+}
+
+// chooser is the account whose configuration chooses what is compared, as it chooses
+// what a migration or a restore between the two copies: that of the first server.
+func chooser(ends []endpoint) *config.Account {
+	for _, e := range ends {
+		if e.isServer() {
+			return e.account
+		}
+	}
+	return &config.Account{}
 }
 
 // compareRoutes plans which mailbox is to be which, as a migration or a restore does.

@@ -169,26 +169,21 @@ func TestMigrateMaps(t *testing.T) {
 	}
 }
 
-// A migration that is killed at random, with cut connections in between, ends
-// complete, with every message once.
+// A migration that is killed at random twenty times, with cut connections in between,
+// ends complete, with every message once.
 func TestMigrateKilled(t *testing.T) {
 	t.Parallel()
 	_, _, m := twoDovecots(t, 150)
 	proxy := imaptest.StartProxy(t, m.to.Addr)
 	m.toURL = "imap://" + m.to.User + "@" + proxy.Addr()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 12))
-	kills := 4
-	if long() {
-		kills = 20
-	}
-	for i := range kills {
+	pause := func() { time.Sleep(time.Duration(20+random.IntN(250)) * time.Millisecond) }
+	for range 20 {
 		p := m.start(t, m.args()...)
-		time.Sleep(time.Duration(50+random.IntN(400)) * time.Millisecond)
-		if i%2 == 0 {
-			_ = p.cmd.Process.Signal(syscall.SIGKILL)
-		} else {
-			proxy.CutAll(true)
-		}
+		pause()
+		proxy.CutAll(true) // it waits, and goes on over a new connection
+		pause()
+		_ = p.cmd.Process.Signal(syscall.SIGKILL)
 		p.wait()
 	}
 	m.migrate(t).want(t, 0)

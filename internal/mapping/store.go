@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,7 +93,57 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 	if err != nil {
 		return err
 	}
-	return s.Store.Create(ctx, to, use)
+	err = s.Store.Create(ctx, to, use)
+	if e, ok := errors.AsType[*mail.Error](err); ok && e.Scope == mail.ScopeMailbox && e.Hint == "" {
+		hinted := *e
+		hinted.Hint = fmt.Sprintf("give it another name with --map '%s=NAME', or leave it out with --map '%s='", name, name)
+		return &hinted
+	}
+	return err
+}
+
+// Subscribed implements mail.Subscriber, where the store does.
+func (s *Store) Subscribed(ctx context.Context, names []string) (map[string]bool, error) {
+	sub := mail.SubscriberOf(s.Store)
+	if sub == nil {
+		return nil, nil
+	}
+	var there []string
+	for _, name := range names {
+		if to, ok := s.to[name]; ok {
+			there = append(there, to)
+		}
+	}
+	answer, err := sub.Subscribed(ctx, there)
+	if answer == nil || err != nil {
+		return nil, err
+	}
+	out := make(map[string]bool, len(answer))
+	for to, subscribed := range answer {
+		out[s.from[to]] = subscribed
+	}
+	return out, nil
+}
+
+// Subscribe implements mail.Subscriber. Names that no route leads from are passed
+// over: they may be those of mailboxes that were renamed.
+func (s *Store) Subscribe(ctx context.Context, changes map[string]bool) (map[string]*mail.Error, error) {
+	sub := mail.SubscriberOf(s.Store)
+	if sub == nil {
+		return nil, nil
+	}
+	there := make(map[string]bool, len(changes))
+	for name, subscribed := range changes {
+		if to, ok := s.to[name]; ok {
+			there[to] = subscribed
+		}
+	}
+	refused, err := sub.Subscribe(ctx, there)
+	out := make(map[string]*mail.Error, len(refused))
+	for to, e := range refused {
+		out[s.from[to]] = e
+	}
+	return out, err
 }
 
 // Rename implements mail.Store. Both names have routes: that of a mailbox which was
