@@ -360,6 +360,9 @@ func (d *Dovecot) Restart() {
 	d.Start()
 }
 
+// ConfFile is its configuration, for doveadm.
+func (d *Dovecot) ConfFile() string { return d.conf() }
+
 func (d *Dovecot) conf() string { return filepath.Join(d.dir, "conf") }
 
 // Addr is the address of the plaintext port, which offers STARTTLS.
