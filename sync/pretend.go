@@ -80,9 +80,9 @@ func (r *run) pretendPlan(b *box, plan *Plan) {
 // TooLarge are the messages that a side would refuse for their size, as far as
 // their sizes are known.
 type TooLarge struct {
-	Messages int   `json:"messages"`
-	Largest  int64 `json:"largest"` // octets
-	Limit    int64 `json:"limit"`   // octets, of the side
+	Messages int
+	Largest  int64 // octets
+	Limit    int64 // octets, of the side
 }
 
 func (r *reporter) tooLarge(mailbox string, c Copy, most int64) {

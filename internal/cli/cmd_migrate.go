@@ -151,8 +151,8 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 		Match: matchRoutes(patterns, routes), Filter: filter(from, s.env), DryRun: o.dryRun, Takes: [2]int64{state.B: most},
 		Guard: sync.Limits{Max: from.MaxDelete, Off: o.force}, FailRefused: to.Refused == config.RefusedFail, Fix: to.Fix,
 		Subscriptions: from.Subscriptions,
-		Batch:   paced(to, state.B),
-		Workers: min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
+		Batch:         paced(to, state.B),
+		Workers:       min(source.Connections(), dest.Connections()), Progress: progress, Now: s.env.Now,
 	})
 	if err == nil {
 		err = s.estimate(report, db, state.B, from, to)

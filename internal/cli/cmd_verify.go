@@ -27,7 +27,8 @@ other flags. With a MAILDIR alone the server is left out. Nothing is changed.
 
 Between two servers, two Maildirs, or from a Maildir to a server, messages are
 matched by Message-ID, size and date, with --deep by their content; mailboxes as
-migrate maps them. "altered" is what the server made of a message as it took it. Flags that begin with --to- are for the second server.
+migrate maps them. "altered" is what the server made of a message as it took it.
+Flags that begin with --to- are for the second server.
 
 Exit code 0 means that nothing was found, 3 that something was. Messages that
 the server deleted and a backup keeps are not counted.`,

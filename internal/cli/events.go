@@ -26,9 +26,11 @@ type summary struct {
 	Kept      int                `json:"kept"`
 	Verified  *verified          `json:"verified,omitempty"` // of verify only
 	// Of a dry run of migrate or restore.
-	EstimateMS int64          `json:"estimate_ms,omitempty"`
-	TooLarge   *sync.TooLarge `json:"too_large,omitempty"`
-	Problems   []problem      `json:"problems"`
+	EstimateMS int64     `json:"estimate_ms,omitempty"`
+	TooLarge   int       `json:"too_large,omitempty"`
+	Largest    int64     `json:"largest_bytes,omitempty"`
+	SizeLimit  int64     `json:"limit_bytes,omitempty"`
+	Problems   []problem `json:"problems"`
 
 	reason string // why it failed, for those who are told
 }

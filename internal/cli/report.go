@@ -98,9 +98,7 @@ func (o *output) account(label string, r *sync.Report, code int) {
 	if r != nil {
 		one.DryRun, one.Mailboxes, one.A, one.B, one.Kept = r.DryRun, r.Mailboxes, r.Side[0], r.Side[1], r.Kept
 		one.EstimateMS = r.Estimate.Milliseconds()
-		if r.TooLarge.Messages > 0 {
-			one.TooLarge = &r.TooLarge
-		}
+		one.TooLarge, one.Largest, one.SizeLimit = r.TooLarge.Messages, r.TooLarge.Largest, r.TooLarge.Limit
 		for _, p := range r.Problems {
 			one.Problems = append(one.Problems, problemJSON(label, p))
 		}
@@ -124,9 +122,8 @@ func (o *output) account(label string, r *sync.Report, code int) {
 	add(&sum.B, one.B)
 	sum.Kept += one.Kept
 	sum.EstimateMS += one.EstimateMS
-	if one.TooLarge != nil {
-		sum.TooLarge = one.TooLarge
-	}
+	sum.TooLarge += one.TooLarge
+	sum.Largest, sum.SizeLimit = max(sum.Largest, one.Largest), max(sum.SizeLimit, one.SizeLimit)
 	sum.Problems = append(sum.Problems, one.Problems...)
 }
 

@@ -297,13 +297,12 @@ type event struct {
 	Mailboxes  json.RawMessage
 	A, B       counts
 	EstimateMS int64 `json:"estimate_ms"`
-	TooLarge   *struct {
-		Messages       int
-		Largest, Limit int64
-	} `json:"too_large"`
-	Kept     int
-	Verified struct{ Messages, Findings int }
-	Problems []event
+	TooLarge   int   `json:"too_large"`
+	Largest    int64 `json:"largest_bytes"`
+	SizeLimit  int64 `json:"limit_bytes"`
+	Kept       int
+	Verified   struct{ Messages, Findings int }
+	Problems   []event
 }
 
 // mailboxes are the summary's counts of mailboxes.

@@ -56,8 +56,8 @@ func TestMigratePlanNamesWhatIsTooLarge(t *testing.T) {
 	to := imaptest.StartEmbeddedWith(t, demo.Options{TLS: true, MaxMessage: limit}, nil)
 	m := newMoving(t, source, to.Target())
 	plan := m.migrate(t, "--dry-run", "--json").want(t, 3).summary(t)
-	if plan.TooLarge == nil || plan.TooLarge.Messages != large || plan.TooLarge.Largest != largest || plan.TooLarge.Limit != limit {
-		t.Errorf("too large are %+v, want %d of up to %d octets", plan.TooLarge, large, largest)
+	if plan.TooLarge != large || plan.Largest != largest || plan.SizeLimit != limit {
+		t.Errorf("too large are %d of up to %d octets, want %d of up to %d", plan.TooLarge, plan.Largest, large, largest)
 	}
 	s := m.migrate(t, "--json").want(t, 3).summary(t)
 	if plan.B.New != total-large || s.B.New != plan.B.New || len(s.Problems) != len(plan.Problems) || len(plan.Problems) != large {
