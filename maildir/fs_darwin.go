@@ -36,3 +36,13 @@ func isLocal(int) bool { return true }
 
 // Flush is not available: sync(2) does not wait and tells of no error.
 func (d *osDir) Flush() error { return errNoFlush }
+
+// syncFD makes a file durable, as os.File.Sync does it: fsync(2) of macOS leaves the
+// drive's cache as it is. A file system that knows only that has to do with it.
+func syncFD(fd int) error {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_FULLFSYNC, 0)
+	if err == unix.ENOTSUP || err == unix.ENOTTY {
+		err = unix.Fsync(fd)
+	}
+	return err
+}

@@ -153,3 +153,6 @@ func (d *osDir) Flush() error {
 	}
 	return nil
 }
+
+// syncFD makes a file durable.
+func syncFD(fd int) error { return unix.Fsync(fd) }

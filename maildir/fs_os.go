@@ -76,18 +76,7 @@ func (d *osDir) Open(name string) (File, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	f, err := d.openRegular(name)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := f.Stat(); err != nil {
-		f.Close()
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		f.Close()
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
-	}
-	return osFile{f}, nil
+	return d.openRegular(name)
 }
 
 func (d *osDir) Create(name string) (File, error) {

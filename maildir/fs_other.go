@@ -12,7 +12,7 @@ const syncBeforeClose = true
 
 // openRegular compares what was opened with what was there under the name:
 // os.Root would follow a symbolic link that stays inside.
-func (d *osDir) openRegular(name string) (*os.File, error) {
+func (d *osDir) openRegular(name string) (File, error) {
 	before, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (d *osDir) openRegular(name string) (*os.File, error) {
 		f.Close()
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
 	}
-	return f, nil
+	return osFile{f}, nil
 }
 
 func (d *osDir) Lstat(name string) (Stat, error) {

@@ -4,6 +4,7 @@ package maildir
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -17,7 +18,7 @@ const syncBeforeClose = false
 
 // openRegular opens without following a symbolic link and without waiting for
 // the other end of a FIFO.
-func (d *osDir) openRegular(name string) (*os.File, error) {
+func (d *osDir) openRegular(name string) (File, error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := retryEINTR(func() (int, error) {
 		return unix.Openat(int(d.self.Fd()), name, flags, 0)
@@ -25,8 +26,77 @@ func (d *osDir) openRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	f := &readFile{fd: fd, name: name}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(f.fail("stat", err), f.Close())
+	}
+	if f.stat = unixStat(&st); !f.stat.Mode.IsRegular() {
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	return f, nil
 }
+
+// readFile is a regular file open for reading. It takes half of the system calls of
+// an os.File, which asks whether it can be waited for, and stats it on its own.
+type readFile struct {
+	fd   int
+	name string
+	stat Stat // when it was opened
+}
+
+func (f *readFile) fail(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: f.name, Err: err}
+}
+
+func (f *readFile) Read(p []byte) (int, error) {
+	n, err := retryEINTR(func() (int, error) { return unix.Read(f.fd, p) })
+	if err == nil && n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return max(n, 0), f.fail("read", err)
+}
+
+func (f *readFile) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = retryEINTR(func() (int, error) { return unix.Pread(f.fd, p[n:], off+int64(n)) })
+		if err == nil && k == 0 {
+			err = io.EOF
+		}
+		n += max(k, 0)
+	}
+	return n, f.fail("read", err)
+}
+
+func (f *readFile) Seek(offset int64, whence int) (int64, error) {
+	at, err := unix.Seek(f.fd, offset, whence)
+	return at, f.fail("seek", err)
+}
+
+func (f *readFile) Stat() (Stat, error) { return f.stat, nil }
+
+func (f *readFile) Sync() error {
+	_, err := retryEINTR(func() (int, error) { return 0, syncFD(f.fd) })
+	return f.fail("sync", err)
+}
+
+func (f *readFile) Close() error {
+	if f.fd < 0 {
+		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+	}
+	err := unix.Close(f.fd)
+	f.fd = -1
+	return f.fail("close", err)
+}
+
+func (f *readFile) Write([]byte) (int, error)          { return 0, f.fail("write", unix.EBADF) }
+func (f *readFile) WriteAt([]byte, int64) (int, error) { return 0, f.fail("write", unix.EBADF) }
+func (f *readFile) Truncate(int64) error               { return f.fail("truncate", unix.EBADF) }
 
 func (d *osDir) Lstat(name string) (Stat, error) {
 	if err := checkName(name); err != nil {
