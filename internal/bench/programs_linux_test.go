@@ -37,13 +37,19 @@ func newScene(b *testing.B, o imaptest.DovecotOptions) *scene {
 	}
 	d := imaptest.StartDovecot(b, o)
 	s := &scene{b: b, dovecot: d, user: d.NewUser(), addr: d.TLSAddr(), dir: b.TempDir()}
+	s.build()
+	return s
+}
+
+// build builds postbag.
+func (s *scene) build() {
+	s.b.Helper()
 	s.postbag = filepath.Join(s.dir, "postbag")
 	build := exec.Command("go", "build", "-o", s.postbag, "postbag")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("go build: %v\n%s", err, out)
+		s.b.Fatalf("go build: %v\n%s", err, out)
 	}
-	return s
 }
 
 // long skips a benchmark that takes many minutes.

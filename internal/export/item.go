@@ -43,8 +43,9 @@ func (p *part) reader() io.Reader {
 // memory. What does not fit into the memory goes to a file.
 const (
 	chunkMessages = 256
-	chunkBytes    = 1 << 20
-	chunkMemory   = 2 << 20
+	chunkUnsized  = 48 // of a size that is not known: most mail then fits into the memory
+	chunkBytes    = 512 << 10
+	chunkMemory   = 1 << 20
 )
 
 // chunk is a number of messages that are read together and written in order. Its

@@ -15,17 +15,17 @@ import (
 // listed is a message that is to be written, as small as it can be: there may be a
 // million of them.
 type listed struct {
-	ref  mail.Ref
-	date int64 // seconds since 1970; the least number for none
-	size int64 // -1 when not known
-	tie  *tie  // of those that share their date with others
+	ref   mail.Ref
+	date  int64 // seconds since 1970; the least number for none
+	size  int64 // -1 when not known
+	flags mail.Flags
+	tie   *tie // of those that share their date with others
 }
 
 // tie tells messages of one second apart.
 type tie struct {
 	id     mail.MessageID
 	digest mail.Digest
-	flags  string
 }
 
 // window is how many messages are listed at a time.
@@ -34,7 +34,6 @@ const window = 20000
 // list lists what is to be written of a mailbox, in the order of the archive: by
 // date, Message-ID, content and flags, which are the same wherever the mailbox is.
 func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err error) {
-	flags := map[mail.Ref]string{}
 	for since := mail.Cursor(""); ; {
 		d, err := mb.Changes(ctx, since, nothing{}, window)
 		if err != nil {
@@ -45,14 +44,11 @@ func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err erro
 			if !r.Filter(*m) || !r.match.Flags(m.Flags) {
 				continue
 			}
-			one := listed{ref: m.Ref, date: math.MinInt64, size: m.Size}
+			one := listed{ref: m.Ref, date: math.MinInt64, size: m.Size, flags: m.Flags}
 			if !m.Date.IsZero() {
 				one.date = m.Date.Unix()
 			}
 			all = append(all, one)
-			if !m.Flags.IsZero() && !m.Date.IsZero() {
-				flags[m.Ref] = m.Flags.String()
-			}
 		}
 		if d.Missing > 0 {
 			r.problem(Problem{Mailbox: mb.Info().Name, Size: -1, Err: &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindProtocol, Err: errString("messages are left out: " + d.Unsettled)}})
@@ -63,7 +59,7 @@ func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err erro
 		since = d.Cursor
 	}
 	slices.SortFunc(all, func(a, b listed) int { return cmp.Or(cmp.Compare(a.date, b.date), a.ref.Compare(b.ref)) })
-	if err := r.untie(ctx, mb, all, flags); err != nil {
+	if err := r.untie(ctx, mb, all); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(all, listed.compare)
@@ -74,16 +70,16 @@ func (a listed) compare(b listed) int {
 	if c := cmp.Compare(a.date, b.date); c != 0 || a.tie == nil || b.tie == nil {
 		return c
 	}
-	return cmp.Or(cmp.Compare(a.tie.id, b.tie.id), bytes.Compare(a.tie.digest[:], b.tie.digest[:]), cmp.Compare(a.tie.flags, b.tie.flags))
+	return cmp.Or(cmp.Compare(a.tie.id, b.tie.id), bytes.Compare(a.tie.digest[:], b.tie.digest[:]), cmp.Compare(a.flags.String(), b.flags.String()))
 }
 
 // untie finds out what tells messages of one second apart. all is sorted by date.
-func (r *run) untie(ctx context.Context, mb mail.Mailbox, all []listed, flags map[mail.Ref]string) error {
+func (r *run) untie(ctx context.Context, mb mail.Mailbox, all []listed) error {
 	ties := map[mail.Ref]*tie{}
 	var refs []mail.Ref
 	for i := range all {
 		if i > 0 && all[i-1].date == all[i].date || i+1 < len(all) && all[i+1].date == all[i].date {
-			all[i].tie = &tie{flags: flags[all[i].ref]}
+			all[i].tie = &tie{}
 			ties[all[i].ref] = all[i].tie
 			refs = append(refs, all[i].ref)
 		}
@@ -152,7 +148,7 @@ func messageOnly(err error) error {
 func chunks(all []listed) (list [][]listed) {
 	from, bytes := 0, int64(0)
 	for i, l := range all {
-		if i > from && (i-from >= chunkMessages || bytes+max(l.size, 0) > chunkBytes || l.size < 0 && i-from >= chunkMessages/2) {
+		if i > from && (i-from >= chunkMessages || bytes+max(l.size, 0) > chunkBytes || l.size < 0 && i-from >= chunkUnsized) {
 			list = append(list, all[from:i])
 			from, bytes = i, 0
 		}

@@ -25,7 +25,7 @@ type tarrer struct {
 
 // gzipBlock is what gzip compresses as one: blocks are compressed side by side, and
 // the result does not depend on how many cores there are.
-const gzipBlock = 1 << 20
+const gzipBlock = 256 << 10
 
 func newTar(f Format, out *output) (*tarrer, error) {
 	t := &tarrer{out: out, paths: newPaths()}
@@ -110,7 +110,7 @@ func (t *tarrer) abort() {
 
 // frameSize is what is compressed as one frame of zstd. A file of several frames is
 // one stream to every reader (RFC 8878, 3.1); here they are compressed side by side.
-const frameSize = 4 << 20
+const frameSize = 1 << 20
 
 // frames compresses to zstd on several cores. The result does not depend on how
 // many there are.
@@ -138,7 +138,7 @@ func newFrames(to io.Writer) *frames {
 	for range n {
 		f.free <- nil
 	}
-	f.enc, f.err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(n), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20))
+	f.enc, f.err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(n), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
 	f.wait.Go(f.flushAll)
 	return f
 }
