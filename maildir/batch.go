@@ -44,6 +44,9 @@ type batch struct {
 	err   error           // set when a flush failed: nothing may be committed
 	over  bool
 	ready map[string]bool // keys that are durable
+
+	linking sync.Mutex // held by Link, and ahead of mu
+	from    sources
 }
 
 // Batch begins a delivery. The first one of a mailbox removes what earlier runs
@@ -68,7 +71,7 @@ func (m *mailbox) Batch(ctx context.Context) (mail.Batch, error) {
 	m.store.mu.Lock()
 	flush := !m.store.slowSync && canFlush(tmp)
 	m.store.mu.Unlock()
-	return &batch{m: m, tmp: tmp, flush: flush, files: map[string]bool{}, words: map[string]bool{}, ready: map[string]bool{}}, nil
+	return &batch{m: m, tmp: tmp, flush: flush, files: map[string]bool{}, words: map[string]bool{}, ready: map[string]bool{}, from: sources{}}, nil
 }
 
 // canFlush reports whether a directory lies on a file system that Flush serves.
@@ -239,12 +242,7 @@ func setDate(d Dir, name string, date time.Time) error {
 	if date.IsZero() {
 		return nil
 	}
-	last := time.Unix(math.MaxUint32, 0)
-	if date.Before(time.Unix(0, 0)) {
-		date = time.Unix(0, 0)
-	} else if date.After(last) {
-		date = last
-	}
+	date = fileDate(date)
 	err := d.SetTime(name, date)
 	if isAny(err, errsBadTime) && date.Unix() > math.MaxInt32 {
 		err = d.SetTime(name, time.Unix(math.MaxInt32, 0))
@@ -255,6 +253,8 @@ func setDate(d Dir, name string, date time.Time) error {
 // Prepare makes the batch durable. When that fails, the batch is lost: what the
 // system could not write it may have thrown away, whatever a second try says.
 func (b *batch) Prepare(ctx context.Context) error {
+	b.linking.Lock()
+	defer b.linking.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
@@ -329,6 +329,8 @@ func syncFile(d Dir, name string) error {
 // more than one message; what it had renamed by then is in place, and Recover
 // finds it.
 func (b *batch) Commit(ctx context.Context, added []mail.Pending) ([]mail.Landed, error) {
+	b.linking.Lock()
+	defer b.linking.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.removeAll()
@@ -395,6 +397,8 @@ func (m *mailbox) syncSubs(touched [2]bool) error {
 
 // Abort removes what was not committed.
 func (b *batch) Abort() {
+	b.linking.Lock()
+	defer b.linking.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.removeAll()
@@ -407,6 +411,7 @@ func (b *batch) removeAll() {
 	}
 	clear(b.files)
 	clear(b.ready)
+	b.from.close()
 	if !b.over {
 		b.over = true
 		b.tmp.Close()

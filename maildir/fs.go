@@ -49,6 +49,9 @@ type DirWriter interface {
 	// Rename moves an entry and never replaces one: fs.ErrExist when the new name
 	// is taken. errCrossDevice when the two directories lie on different devices.
 	Rename(name string, to Dir, newName string) error
+	// Link gives a file a second name: fs.ErrExist when that is taken, errNoLink
+	// where files cannot have two, or not in these two directories.
+	Link(name string, to Dir, newName string) error
 	// Replace renames within the directory and replaces a file. It serves control
 	// files only, never a message.
 	Replace(name, newName string) error
@@ -101,6 +104,7 @@ const (
 	errNotDir      = fsError("not a directory")
 	errNotRegular  = fsError("not a regular file")
 	errCrossDevice = fsError("on another device")
+	errNoLink      = fsError("this file cannot have a second name")
 	errNoFlush     = fsError("this file system cannot be flushed as a whole")
 	errBadName     = fsError("not a single path component")
 )

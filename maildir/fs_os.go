@@ -122,6 +122,17 @@ func (d *osDir) Rename(name string, to Dir, newName string) error {
 	return d.renameNoReplace(name, dst, newName)
 }
 
+func (d *osDir) Link(name string, to Dir, newName string) error {
+	dst, ok := to.(*osDir)
+	if !ok {
+		return errNoLink
+	}
+	if err := errors.Join(checkName(name), checkName(newName)); err != nil {
+		return err
+	}
+	return d.link(name, dst, newName)
+}
+
 func (d *osDir) Replace(name, newName string) error {
 	if err := errors.Join(checkName(name), checkName(newName)); err != nil {
 		return err

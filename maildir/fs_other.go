@@ -79,6 +79,9 @@ func (d *osDir) renameNoReplace(name string, to *osDir, newName string) error {
 	return os.Rename(d.self.Name()+string(pathSeparator)+name, to.self.Name()+string(pathSeparator)+newName)
 }
 
+// link leaves it to a copy.
+func (d *osDir) link(string, *osDir, string) error { return errNoLink }
+
 func linkable(d *osDir, name string) bool {
 	st, err := d.Lstat(name)
 	return err == nil && st.Mode.IsRegular()

@@ -168,6 +168,19 @@ func linkRename(d *osDir, name string, to *osDir, newName string) error {
 	return nil
 }
 
+// link says errNoLink for every reason that a copy does not share: the file may
+// belong to somebody else, have too many names, or be on another device.
+func (d *osDir) link(name string, to *osDir, newName string) error {
+	err := unix.Linkat(int(d.self.Fd()), name, int(to.self.Fd()), newName, 0)
+	switch err {
+	case nil:
+		return nil
+	case unix.EXDEV, unix.EPERM, unix.EACCES, unix.EMLINK, unix.ENOSYS, unix.ENOTSUP, unix.EINVAL:
+		return errNoLink
+	}
+	return &fs.PathError{Op: "link", Path: name, Err: err}
+}
+
 func retryEINTR(fn func() (int, error)) (int, error) {
 	for {
 		n, err := fn()

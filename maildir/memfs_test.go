@@ -299,6 +299,20 @@ func (d *memDir) Rename(name string, to Dir, newName string) error {
 	return d.fs.do(record{op: "rename", set: []binding{{d.id, name, 0}, {dst.id, newName, id}}})
 }
 
+func (d *memDir) Link(name string, to Dir, newName string) error {
+	d.fs.mu.Lock()
+	defer d.fs.mu.Unlock()
+	dst := to.(*memDir)
+	id, _, err := d.lookup(name)
+	if err != nil {
+		return err
+	}
+	if _, _, err := dst.lookup(newName); err == nil {
+		return &fs.PathError{Op: "link", Path: newName, Err: fs.ErrExist}
+	}
+	return d.fs.do(record{op: "link", set: []binding{{dst.id, newName, id}}})
+}
+
 func (d *memDir) Replace(name, newName string) error {
 	d.fs.mu.Lock()
 	defer d.fs.mu.Unlock()

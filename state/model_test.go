@@ -279,6 +279,9 @@ func compare(t *testing.T, db *DB, w *world) {
 			ident.ObjectID != "" && r.Ident.ObjectID == ident.ObjectID ||
 			ident.Described && r.Ident.Described && ident.MessageID != 0 && r.Ident.MessageID == ident.MessageID && size >= 0 && r.Size == size
 	})
+	ids := []string{w.row().Ident.ObjectID, ident.ObjectID, "", "none"}
+	got, err = db.ByObject(ctx, ids)
+	check("ByObject", got, err, func(r *Row) bool { return r.Ident.ObjectID != "" && slices.Contains(ids, r.Ident.ObjectID) })
 	compareSums(t, db, w)
 	if n := db.Damage().Total(); n > 0 {
 		t.Errorf("got %d damaged rows", n)

@@ -190,6 +190,7 @@ func TestPlans(t *testing.T) {
 		_ = db.Known(box.ID, side).Each(ctx, row.Ref[side], mail.Ref{}, func(mail.Ref, mail.Flags) error { return nil })
 	}
 	_, _ = db.ByIdentity(ctx, mail.Identity{Described: true, MessageID: 5, Digest: mail.Digest{1}, ObjectID: "x"}, 7)
+	_, _ = db.ByObject(ctx, []string{"x"})
 	_, _ = db.Pending(ctx)
 	_, _, _ = db.Problems(ctx)
 	_, _ = db.Runs(ctx, 3)

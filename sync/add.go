@@ -183,7 +183,7 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 		if err != nil {
 			return err
 		}
-		if err := r.copyAll(ctx, b, to, src, dst, copies); err != nil {
+		if err := r.linkAndCopy(ctx, b, to, src, dst, copies); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ type Journal interface {
 	ByRef(ctx context.Context, box int64, side state.Side, refs []mail.Ref) ([]*state.Row, error)
 	Pending(ctx context.Context) ([]*state.Row, error)
 	Each(ctx context.Context, box int64, fn func(*state.Row) error) error
+	ByObject(ctx context.Context, ids []string) ([]*state.Row, error)
 	AloneBySize(ctx context.Context, box int64, side state.Side, sizes []int64) ([]*state.Row, error)
 	AloneRows(ctx context.Context, box int64, side state.Side, after int64, limit int) ([]*state.Row, error)
 	Problems(ctx context.Context) ([]state.Problem, []*state.Row, error)

@@ -33,6 +33,7 @@ func backupHistory(t *testing.T, seed uint64) {
 	w := newWorld()
 	a := newActor(rng, w)
 	w.store[0].AddBox("INBOX")
+	w.store[0].EmailIDs, w.store[1].Links = seed%2 == 0, seed%4 == 0
 	ever := make(map[string]int)
 	show := showWhenFailed(t)
 	for range 4 {
@@ -156,6 +157,7 @@ func circumstances(rng *rand.Rand) (*world, *actor) {
 		}
 	}
 	w.store[0].EmailIDs = rng.IntN(3) == 0
+	w.store[1].Links = rng.IntN(2) == 0
 	w.window = []int{1, 3, 7, 1000}[rng.IntN(4)]
 	a.marks, a.renumbers = rng.IntN(2) == 0, rng.IntN(4) == 0
 	a.believed = a.renumbers

@@ -167,6 +167,7 @@ type run struct {
 	losing  bool         // see newlyLost
 	doubts  gosync.Mutex // guards doubt, and the boxes' alters
 	doubt   [2]doubt
+	links   links
 	// formerly are the names that this run renamed mailboxes from.
 	formerly [2][]string
 	// broken are the names that a side lists and cannot use.
@@ -343,7 +344,8 @@ func (r *run) pass(ctx context.Context, boxes []*box) error {
 	acting := r.orphansFirst(boxes)
 	r.announce(acting)
 	r.late.expect(acting)
-	if err := r.each(ctx, acting, r.told(r.add)); err != nil {
+	r.links.begin(r.boxes)
+	if err := r.each(ctx, viewsLast(acting), r.told(r.add)); err != nil {
 		return err
 	}
 	r.late.hold()

@@ -31,7 +31,7 @@ func Run(t *testing.T, c Config) {
 	for name, test := range map[string]func(*testing.T, Config, mail.Store){
 		"Mailboxes": testMailboxes, "RoundTrip": testRoundTrip, "Changes": testChanges, "Windows": testWindows,
 		"Flags": testFlags, "Remove": testRemove, "Move": testMove, "Abort": testAbort, "Recover": testRecover,
-		"Subscriptions": testSubscriptions,
+		"Subscriptions": testSubscriptions, "Links": testLinks, "LinksRefused": testLinksRefused,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, c.Open(t)) })
 	}

@@ -11,7 +11,11 @@ func TestReferenceStores(t *testing.T) {
 	t.Parallel()
 	for _, keyed := range []bool{false, true} {
 		t.Run(NewStore(keyed).Account(), func(t *testing.T) {
-			Run(t, Config{Local: keyed, Stamps: true, Open: func(*testing.T) mail.Store { return NewStore(keyed) }})
+			Run(t, Config{Local: keyed, Stamps: true, Open: func(*testing.T) mail.Store {
+				s := NewStore(keyed)
+				s.Links = true
+				return s
+			}})
 		})
 	}
 }

@@ -230,7 +230,11 @@ func (m *memMailbox) Batch(context.Context) (mail.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memBatch{m: m, mark: strconv.Itoa(int(b.next)), msgs: make(map[mail.Ref]*Msg)}, nil
+	batch := &memBatch{m: m, mark: strconv.Itoa(int(b.next)), msgs: make(map[mail.Ref]*Msg)}
+	if m.s.Links {
+		return linkingBatch{batch}, nil
+	}
+	return batch, nil
 }
 
 // memBatch stages messages under their key, or, where refs come with delivery,
@@ -262,7 +266,12 @@ func (b *memBatch) Add(_ context.Context, msg mail.Message, body io.Reader) (mai
 	if err != nil {
 		return mail.Pending{}, err
 	}
-	m := &Msg{Flags: msg.Flags, Date: msg.Date, Body: data}
+	return b.stage(box, msg, data), nil
+}
+
+// stage takes a message in. The locks of the batch and of the store are held.
+func (b *memBatch) stage(box *memBox, msg mail.Message, body []byte) mail.Pending {
+	m := &Msg{Flags: msg.Flags, Date: msg.Date, Body: body}
 	b.n++
 	p := mail.Pending{Mark: b.mark + " " + strconv.Itoa(b.n), Message: msg}
 	if b.m.s.Keyed {
@@ -271,7 +280,7 @@ func (b *memBatch) Add(_ context.Context, msg mail.Message, body io.Reader) (mai
 		box.tmp[m.Ref] = m
 	}
 	b.msgs[mail.Ref{Key: p.Mark}] = m
-	return p, nil
+	return p
 }
 
 func (b *memBatch) Prepare(context.Context) error {

@@ -27,6 +27,8 @@ type Store struct {
 	ObjectIDs bool
 	// EmailIDs gives messages an identity that copies and moves keep (EMAILID).
 	EmailIDs bool
+	// Links lets batches take in what the store holds already (mail.Linker).
+	Links bool
 	// NoStamp makes the store unable to vouch for anything.
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
@@ -53,6 +55,7 @@ type Store struct {
 	serial  int
 	Trashed [][]byte // contents removed by Remove
 	Fetched int      // bodies given out
+	Linked  int      // messages taken in by Link
 	// Did counts what the store was told to change since it was made or cloned:
 	// "new", "flags", "remove", "move" messages, "create", "rename", "delete"
 	// mailboxes, "subscribe" to them or not.
@@ -83,7 +86,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
 		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
