@@ -73,7 +73,7 @@ func newScene(t testing.TB, flushes bool) *scene {
 	return s
 }
 
-// play delivers, changes flags, moves and removes.
+// play delivers, links, changes flags, moves and removes.
 func (s *scene) play(ctx context.Context, t testing.TB) error {
 	w, err := s.store.Select(ctx, "Box")
 	if err != nil {
@@ -97,6 +97,15 @@ func (s *scene) play(ctx context.Context, t testing.TB) error {
 		}
 		pending = append(pending, p)
 		s.wire[p.Ref.Key] = body
+	}
+	for _, key := range old[:2] {
+		msg := outgoing{body: s.wire[key], flags: `\Flagged`}.message()
+		p, err := b.(mail.Linker).Link(ctx, msg, mail.Place{Mailbox: "Box", Validity: m.Info().Validity, Ref: mail.Ref{Key: key}})
+		if err != nil {
+			return err
+		}
+		pending = append(pending, p)
+		s.wire[p.Ref.Key] = s.wire[key]
 	}
 	if b.(mail.Flusher).FlushesWith("/mail/state.db") {
 		s.note(note{pending: pending}) // the journal is flushed with the batch, at the latest

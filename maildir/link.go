@@ -50,28 +50,41 @@ func (b *batch) link(ctx context.Context, msg mail.Message, from mail.Place) (ma
 	}
 	var pending mail.Pending
 	err = f.follow(ctx, from.Ref, func(l location) error {
-		c, err := openContent(src.sub[l.where], l.name, from.Ref.Key)
+		c, err := openDigest(src.sub[l.where], l.name, from.Ref.Key, msg.ID.Digest)
 		if err != nil {
+			if errors.Is(err, errDiffers) || errors.Is(err, errChanged) || errors.Is(err, fs.ErrPermission) || isAny(err, errsIO) {
+				err = notLinked(from, mail.KindIntegrity, err)
+			}
 			return err
 		}
 		defer c.close()
-		digest, err := c.digest()
-		if err == nil && (!msg.ID.Digest.Known() || digest != msg.ID.Digest) {
-			err = errChanged
-		}
-		if err != nil {
-			return err
-		}
 		pending, err = b.linkContent(ctx, msg, src.sub[l.where], l.name, from.Ref.Key, c)
 		return err
 	})
-	switch {
-	case errors.Is(err, errGone):
+	if errors.Is(err, errGone) {
 		err = notLinked(from, mail.KindGone, errGone)
-	case errors.Is(err, errChanged), errors.Is(err, fs.ErrPermission), isAny(err, errsIO):
-		err = notLinked(from, mail.KindIntegrity, err)
 	}
 	return pending, err
+}
+
+// errDiffers says that a file does not hold what was delivered.
+var errDiffers = errors.New("the file there holds something else")
+
+// openDigest opens a file that has to hold a content.
+func openDigest(d Dir, name, key string, want mail.Digest) (*content, error) {
+	c, err := openContent(d, name, key)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := c.digest()
+	if err == nil && (!want.Known() || digest != want) {
+		err = errDiffers
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func notLinked(from mail.Place, kind mail.Kind, err error) *mail.Error {

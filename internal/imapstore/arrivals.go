@@ -247,6 +247,9 @@ var errNotFound = errors.New("the server said that it took the message, which ca
 
 // describe finds the identity of an upload by its content.
 func (u *upload) describe() error {
+	if u.from != nil { // it is described already
+		return nil
+	}
 	var head bytes.Buffer
 	h := sha256.New()
 	r := u.body.open()
@@ -309,6 +312,9 @@ func (m *mailbox) Recover(ctx context.Context, pending []mail.Pending, known mai
 		if w.uid != 0 {
 			landed[i].Ref = mail.Ref{UID: w.uid}
 		}
+	}
+	if err := m.flagRecovered(ctx, pending, landed); err != nil {
+		return nil, failed("recover", m.name, err)
 	}
 	return landed, nil
 }

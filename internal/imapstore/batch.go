@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"postbag/internal/mail"
@@ -31,16 +32,26 @@ type mark struct {
 	validity uint32
 	next     uint32 // UIDNEXT before the upload
 	index    int    // in its batch
+	copied   bool   // within the account, so that its flags have to be looked at
 }
 
-func (m mark) String() string { return fmt.Sprintf("v=%d n=%d i=%d", m.validity, m.next, m.index) }
+func (m mark) String() string {
+	text := fmt.Sprintf("v=%d n=%d i=%d", m.validity, m.next, m.index)
+	if m.copied {
+		text += copiedMark
+	}
+	return text
+}
+
+const copiedMark = " copy"
 
 // parseMark is the inverse of String.
 func parseMark(s string) (mark, bool) {
-	v, rest, ok := field(s, "v=", 32)
+	text, copied := strings.CutSuffix(s, copiedMark)
+	v, rest, ok := field(text, "v=", 32)
 	n, rest, ok2 := field(rest, " n=", 32)
 	i, rest, ok3 := field(rest, " i=", 31)
-	m := mark{uint32(v), uint32(n), int(i)}
+	m := mark{uint32(v), uint32(n), int(i), copied}
 	return m, ok && ok2 && ok3 && rest == "" && m.String() == s
 }
 
@@ -63,6 +74,7 @@ type upload struct {
 	body  *piece
 	later mail.Flags // to be stored after the APPEND
 	want  wanted
+	from  *origin // nil, unless it is copied within the account
 }
 
 // Batch begins an upload.
@@ -177,6 +189,9 @@ func (b *batch) Commit(ctx context.Context, added []mail.Pending) ([]mail.Landed
 	}
 	if len(c.todo) == 0 {
 		return landed, nil
+	}
+	if err := c.runCopies(ctx); err != nil || len(c.todo) == 0 {
+		return landed, failed("copy", b.box.name, err)
 	}
 	err := c.run(ctx)
 	b.box.store.sent.add(b.box.wire, b.box.sel.UIDValidity, c.todo)

@@ -87,6 +87,46 @@ func (m mailbox) Move(ctx context.Context, refs []mail.Ref, to string) ([]mail.M
 	return m.WritableMailbox.Move(ctx, refs, name)
 }
 
+// Batch implements mail.WritableMailbox.
+func (m mailbox) Batch(ctx context.Context) (mail.Batch, error) {
+	b, err := m.WritableMailbox.Batch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l, ok := b.(mail.Linker); ok {
+		return linkingBatch{batch{b}, l, m.s}, nil
+	}
+	return batch{b}, nil
+}
+
+// batch forwards the optional abilities of a batch.
+type batch struct{ mail.Batch }
+
+// FlushesWith implements mail.Flusher.
+func (b batch) FlushesWith(path string) bool {
+	f, ok := b.Batch.(mail.Flusher)
+	return ok && f.FlushesWith(path)
+}
+
+// linkingBatch is the batch of a store that can link.
+type linkingBatch struct {
+	batch
+	linker mail.Linker
+	s      *Store
+}
+
+// Link implements mail.Linker.
+func (b linkingBatch) Link(ctx context.Context, m mail.Message, from mail.Place) (mail.Pending, error) {
+	name, err := b.s.name("link", from.Mailbox)
+	if err != nil {
+		e := *mail.AsError(err)
+		e.Scope = mail.ScopeMessage
+		return mail.Pending{}, &e
+	}
+	from.Mailbox = name
+	return b.linker.Link(ctx, m, from)
+}
+
 // Create implements mail.Store.
 func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) error {
 	to, err := s.name("create", name)
