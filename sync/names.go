@@ -95,7 +95,7 @@ func (r *run) list(ctx context.Context, records []*state.Mailbox) (listed [2][]m
 // selected tells the names that the run works on. A role that one side tells of a
 // name, or that is on record, is that of the name on both: a Maildir tells none.
 func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) func(name string) bool {
-	uses := make(map[string]mail.SpecialUse)
+	uses, views := make(map[string]mail.SpecialUse), make(map[string]bool)
 	for _, rec := range records {
 		for _, name := range rec.Name {
 			uses[name] = cmp.Or(uses[name], rec.Use)
@@ -106,9 +106,10 @@ func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) f
 			if info.Use != "" {
 				uses[info.Name] = info.Use
 			}
+			views[info.Name] = views[info.Name] || info.View
 		}
 	}
-	return func(name string) bool { return r.Match(mail.MailboxInfo{Name: name, Use: uses[name]}) }
+	return func(name string) bool { return r.Match(mail.MailboxInfo{Name: name, Use: uses[name], View: views[name]}) }
 }
 
 // listAll lists both sides as they are.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,8 +18,8 @@ import (
 //   - a backslash before "*", "?", "!" or "\" takes away its meaning.
 //
 // Names are compared as they are written, except for INBOX, which is one in any
-// case. Without a pattern that chooses, all mailboxes are chosen. nil Patterns
-// choose all.
+// case. Without a pattern that chooses, all mailboxes are chosen but those that are
+// views of others; so do nil Patterns.
 type Patterns struct{ list []pattern }
 
 type pattern struct {
@@ -98,10 +99,10 @@ func (p *pattern) foldInbox() {
 	}
 }
 
-// Match reports whether the mailbox is chosen.
+// Match reports whether the mailbox is chosen. A view has to be chosen by a pattern.
 func (p *Patterns) Match(info mail.MailboxInfo) bool {
 	if p == nil {
-		return true
+		return !info.View
 	}
 	chosen, choosing := false, false
 	for i := range p.list {
@@ -115,7 +116,12 @@ func (p *Patterns) Match(info mail.MailboxInfo) bool {
 			chosen = chosen || hit
 		}
 	}
-	return chosen || !choosing
+	return chosen || !choosing && !info.View
+}
+
+// Excludes reports whether a pattern leaves the mailbox out.
+func (p *Patterns) Excludes(info mail.MailboxInfo) bool {
+	return p != nil && slices.ContainsFunc(p.list, func(one pattern) bool { return one.exclude && one.match(info) })
 }
 
 func (p *pattern) match(info mail.MailboxInfo) bool {

@@ -33,7 +33,7 @@ type Item struct {
 	Size        int64     // RFC822.SIZE, -1 when absent
 	Date        time.Time // INTERNALDATE in UTC; zero when absent or unusable
 	EmailID     string
-	GmailLabels []string // as on the wire, in modified UTF-7
+	GmailLabels []string // as on the wire, in modified UTF-7; nil when absent, and empty when there are none
 	MessageID   mail.MessageID
 	HasHeader   bool // the header was there to be looked at: MessageID tells
 }
@@ -152,7 +152,7 @@ func (p *itemParser) apply(it *Item, name, val []byte) {
 				it.Size = int64(n)
 			}
 		case equalFold(name, "X-GM-LABELS"):
-			it.GmailLabels = stringList(val)
+			it.GmailLabels = append([]string{}, stringList(val)...)
 		}
 	case 12:
 		if equalFold(name, "INTERNALDATE") {

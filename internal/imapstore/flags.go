@@ -233,6 +233,9 @@ func (m *mailbox) Remove(ctx context.Context, refs []mail.Ref) ([]mail.Ref, erro
 	if err != nil {
 		return nil, err
 	}
+	if trash == "" && m.labels != nil { // nothing else takes a message out of \All
+		trash = m.store.byUse(mail.UseTrash)
+	}
 	if trash != "" && trash != m.name {
 		_, err := m.Move(ctx, refs, trash)
 		if err != nil {

@@ -122,7 +122,7 @@ func (c *commit) copyFrom(ctx context.Context, from origin, all []sending) error
 		}
 	}
 	defer giveBack()
-	if validityString(sess.sel.UIDValidity) != from.validity {
+	if from.place.labels.validity(validityString(sess.sel.UIDValidity)) != from.validity {
 		c.notCopied(all, mail.KindGone, errCopyGone)
 		return nil
 	}

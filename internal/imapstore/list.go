@@ -61,6 +61,9 @@ func (s *Store) listAll(ctx context.Context) ([]mail.MailboxInfo, error) {
 	if err := s.statusOfRest(ctx, found.mailboxes); err != nil {
 		return nil, failed("list", "", err)
 	}
+	s.mu.Lock()
+	s.gmail = found.gmail
+	s.mu.Unlock()
 	return s.adopt(lay, found.mailboxes, found.condstore), nil
 }
 
@@ -76,6 +79,7 @@ type found struct {
 	byWire    map[string]*listed
 	statuses  map[string]*status
 	condstore bool
+	gmail     bool // there are labels
 }
 
 func newFound() *found {
@@ -174,7 +178,7 @@ func (s *session) list(ctx context.Context) (*found, error) {
 
 func (s *session) runList(ctx context.Context, command imapconn.Part) (*found, error) {
 	f := newFound()
-	f.condstore = s.can.condstore
+	f.condstore, f.gmail = s.can.condstore, s.offers("X-GM-EXT-1")
 	if _, err := s.conn.Command(ctx, f.on, command); err != nil {
 		return nil, err
 	}
@@ -208,9 +212,17 @@ func (s *Store) adopt(lay layout, mailboxes []*listed, condstore bool) []mail.Ma
 		}
 		places[names[i]] = p
 	}
-	slices.SortFunc(infos, func(a, b mail.MailboxInfo) int { return strings.Compare(a.Name, b.Name) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.labels != nil && s.gmail {
+		all, set := markViews(mailboxes, infos, s.labels)
+		if p, ok := places[all]; ok {
+			p.labels = set
+			places[all] = p
+			set.describe(&infos[slices.Index(names, all)])
+		}
+	}
+	slices.SortFunc(infos, func(a, b mail.MailboxInfo) int { return strings.Compare(a.Name, b.Name) })
 	s.listed, s.layout, s.names = true, lay, places
 	return infos
 }

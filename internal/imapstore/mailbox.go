@@ -18,6 +18,8 @@ type mailbox struct {
 	sel   imapconn.Selected // of the opening
 
 	limits limits // of the messages that it takes
+	// labels: only messages without one of these are shown.
+	labels *labelSet
 
 	mu sync.Mutex
 	// floor is a UID that all messages that come from now on are above or equal
@@ -70,7 +72,7 @@ func (s *Store) openMailbox(ctx context.Context, name string, write bool) (*mail
 	if sel.UIDValidity == 0 {
 		return nil, mailboxError(op, name, mail.KindProtocol, "%w", errNoValidity)
 	}
-	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, limits: limits, floor: sel.UIDNext}
+	m := &mailbox{store: s, name: name, wire: p.wire, write: write, sel: sel, limits: limits, labels: p.labels, floor: sel.UIDNext}
 	m.info = mail.MailboxInfo{
 		Name: name, Use: p.use, ObjectID: p.objectID,
 		Validity: validityString(sel.UIDValidity), Messages: int(sel.Exists), Bytes: -1,
@@ -82,6 +84,7 @@ func (s *Store) openMailbox(ctx context.Context, name string, write bool) (*mail
 	if can.condstore {
 		m.info.Stamp = selectedCounters(sel).stamp()
 	}
+	m.labels.describe(&m.info)
 	return m, nil
 }
 
@@ -143,7 +146,13 @@ func (m *mailbox) Changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		}
 		return selectedCounters(sess.sel), nil
 	}
-	delta, err := l.changes(ctx, since)
+	changes := l.changes
+	if m.labels != nil {
+		changes = func(ctx context.Context, since mail.Cursor) (mail.Delta, error) {
+			return l.viewChanges(ctx, since, m.labels)
+		}
+	}
+	delta, err := changes(ctx, since)
 	if err != nil {
 		return mail.Delta{}, failed("changes", m.name, err)
 	}

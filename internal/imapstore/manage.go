@@ -117,6 +117,7 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.names[name] = p
+	s.labelled(name, p.wire)
 	return nil
 }
 
@@ -266,6 +267,7 @@ func (s *Store) renamed(from, to string, next place) {
 	}
 	names[to] = next
 	s.names = names
+	s.labelled(to, next.wire)
 }
 
 // Delete deletes a mailbox; one that is not there is no error.

@@ -59,6 +59,8 @@ func (s *Store) vanishedTarget(ctx context.Context, sess *session, err error, to
 func (m *mailbox) moveSome(ctx context.Context, sess *session, set imapconn.UIDSet, to place) ([]mail.Moved, error) {
 	uidplus := sess.offers("UIDPLUS")
 	switch {
+	case m.labels != nil:
+		return m.moveFromView(ctx, sess, set, to)
 	case sess.offers("MOVE"):
 		return m.moveByMove(ctx, sess, set, to, uidplus)
 	case uidplus:

@@ -75,6 +75,8 @@ type Store struct {
 	sent    sent
 
 	mu     sync.Mutex
+	labels func(mail.MailboxInfo) bool // see UseLabels; nil: \All is as the server has it
+	gmail  bool                        // the server has labels
 	listed bool
 	layout layout
 	names  map[string]place // as last listed, with what was created since
@@ -89,6 +91,8 @@ type place struct {
 	use      mail.SpecialUse
 	objectID string
 	validity uint32 // 0: not told
+	// labels are set for a mailbox \All that shows only what has no label.
+	labels *labelSet
 }
 
 // Open logs in to the account. It makes one connection, to find out early what

@@ -132,6 +132,9 @@ func joinItems(a, b imapconn.Item) imapconn.Item {
 	if a.EmailID == "" {
 		a.EmailID = b.EmailID
 	}
+	if b.GmailLabels != nil {
+		a.GmailLabels = b.GmailLabels
+	}
 	if !a.HasHeader {
 		a.HasHeader, a.MessageID = b.HasHeader, b.MessageID
 	}

@@ -52,6 +52,9 @@ type MailboxInfo struct {
 	Bytes int64
 	// NoSelect marks a name that holds no messages (\Noselect, \NonExistent).
 	NoSelect bool
+	// View marks a mailbox that only shows messages of others: it is worked on only
+	// where it is asked for by name.
+	View bool
 	// ReadOnly marks a mailbox that cannot be written even when selected.
 	ReadOnly bool
 	// Err tells why this mailbox cannot be used at all; nil for the others.
