@@ -26,6 +26,7 @@ type Script struct {
 	fetches  []func(*ScriptConn, *ScriptMessage, []Att) []Att
 	replies  []func(*ScriptConn, *ScriptCommand, string) []string
 	literals []func(*ScriptConn, string) string
+	items    []func(*ScriptConn, *ScriptMessage, string) (Att, bool)
 	created  uint32 // mailboxes made by CREATE, for their UIDVALIDITY
 }
 
@@ -54,6 +55,8 @@ type ScriptMessage struct {
 	Date   string // INTERNALDATE, without its quotes
 	Raw    []byte
 	ModSeq uint64
+
+	mail *gmail // of a Gmail: what this is a view of
 }
 
 // Att is one item of a FETCH response in the making; Value is its wire form.
@@ -84,6 +87,12 @@ func (s *Script) OnReply(fn func(c *ScriptConn, cmd *ScriptCommand, response str
 // answers with a reply that refuses it ("NO [OVERQUOTA] full"), or "".
 func (s *Script) OnLiteral(fn func(c *ScriptConn, command string) string) {
 	s.literals = append(s.literals, fn)
+}
+
+// OnItem hooks the items of FETCH that the server does not know by itself: fn makes
+// one, or answers false.
+func (s *Script) OnItem(fn func(c *ScriptConn, m *ScriptMessage, item string) (Att, bool)) {
+	s.items = append(s.items, fn)
 }
 
 // Box finds a mailbox by its wire name; nil when there is none.

@@ -62,7 +62,7 @@ func (c *ScriptConn) fetch(cmd *ScriptCommand) {
 		}
 		var atts []Att
 		for _, name := range names {
-			att, ok := m.att(name)
+			att, ok := c.item(m, name)
 			if !ok {
 				c.Done("BAD unknown item %s", name)
 				return
@@ -72,6 +72,15 @@ func (c *ScriptConn) fetch(cmd *ScriptCommand) {
 		c.SendFetch(seqs[i], m, atts)
 	}
 	c.Done("OK done")
+}
+
+// item makes one item.
+func (c *ScriptConn) item(m *ScriptMessage, name string) (Att, bool) {
+	att, ok := m.att(name)
+	for i := 0; i < len(c.Script.items) && !ok; i++ {
+		att, ok = c.Script.items[i](c, m, name)
+	}
+	return att, ok
 }
 
 // SendFetch sends one FETCH response, through the hooks.

@@ -258,23 +258,10 @@ func (c *ScriptConn) appendMessages(cmd *ScriptCommand) {
 		c.Done("NO [TRYCREATE] no such mailbox")
 		return
 	}
-	var added []*ScriptMessage
-	for rest := cmd.Args[1:]; len(rest) > 0; {
-		m := &ScriptMessage{Date: "01-Jan-2025 00:00:00 +0000"}
-		if rest[0].Kind == '(' {
-			var flags []Token
-			flags, rest = list(rest)
-			m.Flags = texts(flags)
-		}
-		if len(rest) > 1 && rest[0].Kind == 's' && rest[1].Kind == 's' {
-			m.Date, rest = rest[0].Text, rest[1:]
-		}
-		if len(rest) == 0 || rest[0].Kind != 's' {
-			c.Done("BAD a message is missing")
-			return
-		}
-		m.Raw, rest = []byte(rest[0].Text), rest[1:]
-		added = append(added, m)
+	added, ok := c.appended(cmd)
+	if !ok {
+		c.Done("BAD a message is missing")
+		return
 	}
 	var uids []uint32
 	for _, m := range added {
@@ -287,8 +274,32 @@ func (c *ScriptConn) appendMessages(cmd *ScriptCommand) {
 	c.Done("OK [APPENDUID %d %s] done", b.Validity, compact(uids))
 }
 
+// appended are the messages of an APPEND; false when one is missing.
+func (c *ScriptConn) appended(cmd *ScriptCommand) (added []*ScriptMessage, ok bool) {
+	if len(cmd.Args) == 0 {
+		return nil, false
+	}
+	for rest := cmd.Args[1:]; len(rest) > 0; {
+		m := &ScriptMessage{Date: "01-Jan-2025 00:00:00 +0000"}
+		if rest[0].Kind == '(' {
+			var flags []Token
+			flags, rest = list(rest)
+			m.Flags = texts(flags)
+		}
+		if len(rest) > 1 && rest[0].Kind == 's' && rest[1].Kind == 's' {
+			m.Date, rest = rest[0].Text, rest[1:]
+		}
+		if len(rest) == 0 || rest[0].Kind != 's' {
+			return nil, false
+		}
+		m.Raw, rest = []byte(rest[0].Text), rest[1:]
+		added = append(added, m)
+	}
+	return added, true
+}
+
 func (m *ScriptMessage) has(flag string) bool {
-	return slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, flag) })
+	return has(m.Flags, flag)
 }
 
 // expunge removes messages and answers with them and the sequence numbers that
