@@ -45,6 +45,13 @@ func (s *Store) UseLabels(counts func(mail.MailboxInfo) bool) {
 	s.labels = counts
 }
 
+// HasLabels reports whether the server has labels, as the last listing told.
+func (s *Store) HasLabels() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gmail
+}
+
 // markViews marks what is a view among the mailboxes of a listing, and finds the
 // labels that count. It answers with the name of \All and with those labels; "" when
 // the server has none.
