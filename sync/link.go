@@ -303,7 +303,7 @@ const (
 func (c *copier) linkOne(ctx context.Context, fl *flight, l *linkable) (linkOutcome, error) {
 	msg := l.cp.Msg
 	msg.ID = l.id
-	if c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
+	if l.cp.Row == nil && c.r.Policy.May[c.to].Moves && c.r.late.found(c.b, c.to, msg) {
 		c.b.again = true
 		return looksLike, nil
 	}

@@ -109,7 +109,9 @@ func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) f
 			views[info.Name] = views[info.Name] || info.View
 		}
 	}
-	return func(name string) bool { return r.Match(mail.MailboxInfo{Name: name, Use: uses[name], View: views[name]}) }
+	return func(name string) bool {
+		return r.Match(mail.MailboxInfo{Name: name, Use: uses[name], View: views[name]})
+	}
 }
 
 // listAll lists both sides as they are.

@@ -21,7 +21,9 @@ type checkedStore struct {
 	// more lists what the server will have besides: the other side's mailboxes,
 	// where they may be made.
 	more func(context.Context) ([]mail.MailboxInfo, error)
-	once gosync.Once
+	// listed, when set, is told the first listing.
+	listed func([]mail.MailboxInfo)
+	once   gosync.Once
 }
 
 func nothingMore(context.Context) ([]mail.MailboxInfo, error) { return nil, nil }
@@ -45,7 +47,11 @@ func (c *checkedStore) Unwrap() mail.Store { return c.Store }
 func (c *checkedStore) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 	list, err := c.Store.List(ctx)
 	if err == nil {
-		c.once.Do(func() { err = c.check(ctx, list) })
+		c.once.Do(func() {
+			if err = c.check(ctx, list); err == nil && c.listed != nil {
+				c.listed(list)
+			}
+		})
 	}
 	return list, err
 }

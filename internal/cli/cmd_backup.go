@@ -25,7 +25,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
   postbag backup work --mailbox INBOX --mailbox 'Archive/*'
   postbag backup --mailbox '!\Junk' --since 90d work
   postbag backup --dry-run --mirror`,
-		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			subscriptionsFlag(),

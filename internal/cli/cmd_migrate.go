@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -47,7 +48,7 @@ or accounts of the configuration. Flags that begin with --to- are for TO.`,
   postbag migrate old new --dry-run
   postbag migrate --csv accounts.csv --jobs 4 --report result.csv
   postbag migrate old new --map 'INBOX/Clients/*=Clients/*' --map Spam=`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), listFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, mapFlags(), listFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mirror", Category: catWhat, Usage: "delete, too, what the source deleted (of backup: in the Maildir, into its trash, see keep_deleted; of migrate: on the second server)"},
 			deleteMailboxesFlag(),
 			subscriptionsFlag(),
@@ -95,6 +96,7 @@ func (s *session) twoServers(o *options, args []string) (from, to *config.Accoun
 	set(&to.Fix, o.fix)
 	set(&to.LimitMessages, o.pace)
 	set(&to.LimitDayUp, o.dayUp)
+	set(&to.Gmail, o.gmail)
 	if from.Server.Identity() == to.Server.Identity() {
 		return nil, nil, usageError("migrate", "", "%s would be copied to itself", from.Server)
 	}
@@ -127,7 +129,11 @@ func (s *session) runMigrate(o *options, from, to *config.Account, progress sync
 	if err != nil {
 		return nil, err
 	}
-	a := &remembering{Store: &checkedStore{Store: source, patterns: patterns, more: nothingMore}}
+	o.gmail = cmp.Or(o.gmail, from.Gmail)
+	useLabels(source, o.gmail, patterns)
+	useLabels(dest, to.Gmail, nil)
+	a := &remembering{Store: &checkedStore{Store: source, patterns: patterns, more: nothingMore,
+		listed: func(list []mail.MailboxInfo) { s.tellViews(o.dryRun, list, patterns) }}}
 	b := &remembering{Store: dest}
 	routes, err := s.routes(o, a, b, dest, db, patterns)
 	if err != nil {
@@ -241,7 +247,8 @@ func (s *session) planRoutes(o *options, chosen []mail.MailboxInfo, dest *imapst
 		}
 		return dest.NameError(s.ctx, name)
 	}
-	return mapping.Plan(chosen, mapping.Dest{Listed: there, Fits: fits, Fold: dest.FoldsNames()}, o.rules, o.under)
+	d := mapping.Dest{Listed: there, Fits: fits, Fold: dest.FoldsNames(), Archive: o.gmail != config.GmailPlain, Labels: dest.HasLabels()}
+	return mapping.Plan(chosen, d, o.rules, o.under)
 }
 
 // matchRoutes selects the mailboxes that are chosen and not left out by a rule.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/urfave/cli/v2"
@@ -31,7 +32,7 @@ Maildir and its server in the configuration.`,
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
@@ -106,8 +107,10 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if err != nil {
 		return nil, err
 	}
+	o.gmail = cmp.Or(o.gmail, a.Gmail)
+	useLabels(server, o.gmail, nil)
 	listed := &remembering{Store: server}
-	routes, err := s.restoreRoutes(o, store, listed, server, patterns)
+	routes, err := s.restoreRoutes(o, store, listed, server, own, patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +167,10 @@ func under(o *options) string {
 	return text
 }
 
-// restoreRoutes plans which mailbox of the tree becomes which on the server.
-func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *remembering, server *imapstore.Store, patterns *config.Patterns) ([]mapping.Route, error) {
+// restoreRoutes plans which mailbox of the tree becomes which on the server. The
+// tree's own state knows roles, which a tree does not tell; back to its own account
+// everything keeps its name.
+func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *remembering, server *imapstore.Store, own bool, patterns *config.Patterns) ([]mapping.Route, error) {
 	list, err := store.List(s.ctx)
 	if err != nil {
 		return nil, err
@@ -176,6 +181,15 @@ func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *rememb
 	there, err := listed.ListNow(s.ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !own {
+		roles, err := s.treeRoles(store)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			list[i].Use = cmp.Or(list[i].Use, roles[list[i].Name])
+		}
 	}
 	var chosen []mail.MailboxInfo
 	for _, info := range list {

@@ -27,7 +27,7 @@ SERVER is imaps://USER@HOST[:PORT], or imap://USER@HOST[:PORT] for STARTTLS; an
   postbag sync work --mailbox INBOX --mailbox 'Archive/*'
   postbag sync --dry-run
   postbag sync work --policy push --to-server new,flags`,
-		Flags: flags(selectFlags(), filterFlags(), policyFlags(), []cli.Flag{refusedFlag(), fixFlag()}, guardFlags(), createFlags(), configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, policyFlags(), []cli.Flag{refusedFlag(), fixFlag()}, guardFlags(), createFlags(), configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			list, err := s.endpoints(o).pairs("sync", args)
 			if err != nil {

@@ -36,7 +36,7 @@ the server deleted and a backup keeps are not counted.`,
   postbag verify work --deep
   postbag verify ~/mail --json
   postbag verify old new --deep`,
-		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
 		}, mapFlags(), configFlags(), withoutPace(serverFlags()), secondFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
@@ -179,6 +179,7 @@ func (s *session) runVerify(o *options, a *config.Account, server bool, label st
 		if err != nil {
 			return nil, err
 		}
+		useLabels(store, a.Gmail, patterns)
 		options.A = &checkedStore{Store: store, patterns: patterns, more: nothingMore}
 	} else if err := s.checkRecorded(local, patterns); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"strings"
 
 	"postbag/internal/config"
@@ -47,6 +48,9 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 	for i, e := range ends {
 		if stores[i], err = s.openEnd(flags[i], e, open); err != nil {
 			return nil, err
+		}
+		if server, ok := stores[i].(*imapstore.Store); ok {
+			useLabels(server, cmp.Or(o.gmail, e.account.Gmail), [2]*config.Patterns{patterns}[i])
 		}
 	}
 	list, err := stores[0].List(s.ctx)
@@ -97,7 +101,7 @@ func (s *session) compareRoutes(o *options, list []mail.MailboxInfo, dest mail.S
 	if server, ok := dest.(*imapstore.Store); ok {
 		return s.planRoutes(o, list, server, there)
 	}
-	return mapping.Plan(list, mapping.Dest{Listed: there}, o.rules, o.under)
+	return mapping.Plan(list, mapping.Dest{Listed: there, Archive: o.gmail != config.GmailPlain}, o.rules, o.under)
 }
 
 func chosen(list []mail.MailboxInfo, patterns *config.Patterns) (out []mail.MailboxInfo) {
@@ -126,7 +130,7 @@ func otherRoutes(routes []mapping.Route, list, there []mail.MailboxInfo, o *opti
 		if o.under != "" {
 			from, below = strings.CutPrefix(info.Name, o.under+"/")
 		}
-		if !below || known[from] || reached[info.Name] || roles[info.Use] || info.NoSelect {
+		if !below || known[from] || reached[info.Name] || roles[info.Use] || info.NoSelect || info.View {
 			continue
 		}
 		ruled, err := mapping.Plan([]mail.MailboxInfo{{Name: from}}, mapping.Dest{}, o.rules, "")

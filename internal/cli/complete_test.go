@@ -42,6 +42,7 @@ func TestChoicesAreTaken(t *testing.T) {
 	for flag, parse := range map[string]func(string) error{
 		"policy":     func(s string) error { _, err := config.ParsePolicy(s); return err },
 		"layout":     func(s string) error { _, err := config.ParseLayout(s); return err },
+		"gmail":      func(s string) error { _, err := config.ParseGmail(s); return err },
 		"refused":    func(s string) error { _, err := config.ParseRefused(s); return err },
 		"fix":        func(s string) error { _, err := config.ParseFix([]string{s}); return err },
 		"auth":       func(s string) error { _, err := auth.ParseMechanism(s); return err },

@@ -43,6 +43,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	set(&b.LimitDayDown, o.dayDown)
 	set(&b.Refused, o.refused)
 	set(&b.Fix, o.fix)
+	set(&b.Gmail, o.gmail)
 	set(&b.TLSCA, o.tlsCA)
 	set(&b.Auth, o.mechanism)
 	set(&b.Layout, o.layout)

@@ -208,6 +208,7 @@ type options struct {
 	force        bool
 	refused      string
 	fix          repair.Set
+	gmail        string
 	deep         bool
 	format       export.Format
 	dialect      export.Dialect
@@ -287,6 +288,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("limit-day-down", func(s string) (err error) { o.dayDown, err = config.ParseDayLimit(s); return })
 	text("refused", func(s string) (err error) { o.refused, err = config.ParseRefused(s); return })
 	text("fix", func(s string) (err error) { o.fix, err = config.ParseFix(strings.Split(s, ",")); return })
+	text("gmail", func(s string) (err error) { o.gmail, err = config.ParseGmail(s); return })
 	text("layout", func(s string) (err error) { o.layout, err = config.ParseLayout(s); return })
 	text("policy", func(s string) (err error) { o.policy, err = config.ParsePolicy(s); return })
 	text("to-server", func(s string) (err error) { o.toServer, err = config.ParseOperations(strings.Split(s, ",")); return })

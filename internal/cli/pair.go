@@ -8,6 +8,7 @@ import (
 
 	"postbag/internal/config"
 	"postbag/internal/imapstore"
+	"postbag/internal/mail"
 	"postbag/internal/progress"
 	"postbag/state"
 	"postbag/sync"
@@ -92,10 +93,13 @@ func (s *session) syncPair(j job, o *options, a *config.Account, open *closers) 
 	if err != nil {
 		return nil, err
 	}
+	useLabels(server, a.Gmail, patterns)
 	display := s.display()
 	defer display.Close()
+	source := checked(server, local, patterns, a, j.policy)
+	source.listed = func(list []mail.MailboxInfo) { s.tellViews(o.dryRun, list, patterns) }
 	options := sync.Options{
-		A: checked(server, local, patterns, a, j.policy), B: local.store, Journal: local.state,
+		A: source, B: local.store, Journal: local.state,
 		Policy: j.policy, Command: j.command, Match: patterns.Match, Filter: filter(a, s.env),
 		DryRun: o.dryRun, Refill: o.refill, Subscriptions: a.Subscriptions, Guard: sync.Limits{Max: a.MaxDelete, Off: o.force},
 		FailRefused: a.Refused == config.RefusedFail, Fix: a.Fix, Batch: paced(a, state.A),

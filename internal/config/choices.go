@@ -4,6 +4,8 @@ package config
 // made of; nil for a key that can be anything.
 func Choices(key string) []string {
 	switch key {
+	case "gmail":
+		return gmailModes
 	case "layout":
 		return layouts
 	case "policy":

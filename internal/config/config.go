@@ -69,6 +69,7 @@ type Account struct {
 	LimitDayDown   int64   // likewise
 	Refused        string  // what to do about a message that is refused, as ParseRefused answers
 	Fix            repair.Set
+	Gmail          string  // how labels are shown, as ParseGmail answers
 	Monitor        Monitor // of the account's part in a run
 }
 

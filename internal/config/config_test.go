@@ -54,6 +54,7 @@ smaller = "10M"
 limit_rate = "500K"
 limit_messages = 0.5
 refused = "fail"
+gmail = "plain"
 
 [accounts.home]
 server = "imap://me@localhost"
@@ -96,7 +97,7 @@ func TestLoad(t *testing.T) {
 		Mirror:      true,
 		KeepDeleted: Age{Days: 14, Set: true},
 		MaxDelete:   500,
-		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10, LimitMessages: 0.5, Refused: "fail",
+		Larger:      1024, Smaller: 10 << 20, LimitRate: 500 << 10, LimitMessages: 0.5, Refused: "fail", Gmail: "plain",
 	}
 	got := c.Accounts["work"]
 	want.Since = Date{day: time.Date(2024, 1, 31, 0, 0, 0, 0, time.UTC), set: true}

@@ -56,6 +56,7 @@ type (
 		LimitDayDown   string    `toml:"limit_day_down"`
 		Refused        string    `toml:"refused"`
 		Fix            any       `toml:"fix"` // text or list
+		Gmail          string    `toml:"gmail"`
 		watched
 	}
 	password struct {

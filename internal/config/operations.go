@@ -108,3 +108,17 @@ func ParseRefused(word string) (string, error) {
 	}
 	return "", usage("", "one of "+strings.Join(refusals, ", "), "%q is no choice", word)
 }
+
+// GmailPlain shows the mailboxes of an account with labels as IMAP does; the other
+// choice shows each message where its labels are.
+const GmailPlain = "plain"
+
+var gmailModes = []string{"labels", GmailPlain}
+
+// ParseGmail checks how labels are to be shown.
+func ParseGmail(word string) (string, error) {
+	if slices.Contains(gmailModes, word) {
+		return word, nil
+	}
+	return "", usage("", "one of "+strings.Join(gmailModes, ", "), "%q is no choice", word)
+}

@@ -61,6 +61,7 @@ func (a *account) resolve(base string, env Environment) (*Account, error) {
 	set("larger", a.Larger, func() (err error) { out.Larger, err = ParseSize(a.Larger); return })
 	set("smaller", a.Smaller, func() (err error) { out.Smaller, err = ParseSize(a.Smaller); return })
 	set("refused", a.Refused, func() (err error) { out.Refused, err = ParseRefused(a.Refused); return })
+	set("gmail", a.Gmail, func() (err error) { out.Gmail, err = ParseGmail(a.Gmail); return })
 	set("limit_rate", a.LimitRate, func() (err error) { out.LimitRate, err = ParseRate(a.LimitRate); return })
 	set("limit_day_up", a.LimitDayUp, func() (err error) { out.LimitDayUp, err = ParseDayLimit(a.LimitDayUp); return })
 	set("limit_day_down", a.LimitDayDown, func() (err error) { out.LimitDayDown, err = ParseDayLimit(a.LimitDayDown); return })

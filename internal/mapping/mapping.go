@@ -44,6 +44,9 @@ type Dest struct {
 	Listed []mail.MailboxInfo
 	// Fold says that names which differ in case only are one mailbox there.
 	Fold bool
+	// Archive sends a mailbox \All, which holds only what is in no other one, to the
+	// archive there; to \All with Labels, which says that it is written to like any other.
+	Archive, Labels bool
 	// Fits tells what is wrong with a name that cannot be used there; nil takes all.
 	Fits func(name string) error
 }
@@ -68,6 +71,9 @@ func Plan(source []mail.MailboxInfo, dest Dest, rules []Rule, under string) ([]R
 			p.roles[info.Name] = to
 		}
 	}
+	if dest.Archive && under == "" {
+		p.archive(source, there)
+	}
 	var routes []Route
 	for _, info := range source {
 		if info.NoSelect || info.Err != nil {
@@ -79,6 +85,26 @@ func Plan(source []mail.MailboxInfo, dest Dest, rules []Rule, under string) ([]R
 	}
 	slices.SortFunc(routes, func(a, b Route) int { return cmp.Compare(a.From, b.From) })
 	return routes, collisions(routes, dest.Fold)
+}
+
+// archive sends \All to where it belongs, if nothing else goes there.
+func (p *planner) archive(source []mail.MailboxInfo, there map[mail.SpecialUse]string) {
+	to := cmp.Or(there[mail.UseArchive], "Archive")
+	if p.dest.Labels && there[mail.UseAll] != "" {
+		to = there[mail.UseAll]
+	}
+	for _, all := range source {
+		if all.Use != mail.UseAll || all.NoSelect || all.Err != nil {
+			continue
+		}
+		if !slices.ContainsFunc(source, func(o mail.MailboxInfo) bool {
+			r := p.route(o.Name)
+			return o.Name != all.Name && (r.To == to || p.dest.Fold && strings.EqualFold(r.To, to))
+		}) {
+			p.roles[all.Name] = to
+		}
+		return
+	}
 }
 
 type planner struct {

@@ -1,11 +1,16 @@
 package mapping
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postbag/internal/mail"
+	"postbag/internal/storetest"
 )
 
 func boxes(names ...string) (list []mail.MailboxInfo) {
@@ -134,4 +139,84 @@ func TestPlanIsIndependentOfOrder(t *testing.T) {
 			t.Errorf("got %+v and %+v", a[i], b[i])
 		}
 	}
+}
+
+// Where \\All holds only what has no label, it goes to the archive, or to \\All of a
+// server with labels; to neither when something else goes there, or a rule says where.
+func TestArchive(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		source, dest []string
+		rules        []Rule
+		labels       bool
+		under        string
+		want         string
+	}{
+		"no archive there":   {source: []string{`G/All \All`, "INBOX"}, want: "Archive role"},
+		"an archive there":   {source: []string{`G/All \All`}, dest: []string{`Archiv \Archive`, `Virtual \All`}, want: "Archiv role"},
+		"labels there":       {source: []string{`G/All \All`}, dest: []string{`Archiv \Archive`, `G/Alles \All`}, labels: true, want: "G/Alles role"},
+		"a label Archive":    {source: []string{`G/All \All`, "Archive"}, want: "G/All name"},
+		"an archive here":    {source: []string{`G/All \All`, `Old \Archive`}, dest: []string{`Archiv \Archive`}, want: "G/All name"},
+		"a rule":             {source: []string{`G/All \All`}, rules: []Rule{{"G/All", "Old"}}, want: "Old rule"},
+		"a rule leads there": {source: []string{`G/All \All`, "Work"}, rules: []Rule{{"Work", "Archive"}}, want: "G/All name"},
+		"under":              {source: []string{`G/All \All`}, under: "Gmail", want: "Gmail/G/All name"},
+	} {
+		routes, err := Plan(boxes(tt.source...), Dest{Listed: boxes(tt.dest...), Archive: true, Labels: tt.labels}, tt.rules, tt.under)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := routes[slices.IndexFunc(routes, func(r Route) bool { return r.From == "G/All" })]; got.To+" "+string(got.Why) != tt.want {
+			t.Errorf("%s: G/All goes to %s (%s), want %s", name, got.To, got.Why, tt.want)
+		}
+	}
+}
+
+// A store under other names links, and makes the archive as what it is.
+func TestStoreUnderOtherNames(t *testing.T) {
+	t.Parallel()
+	inner := &rolesOf{Store: storetest.NewStore(false)}
+	inner.Links = true
+	s := New(inner, []Route{{From: "G/All", To: "Archive", Use: mail.UseAll, Why: ByRole}, {From: "Box", To: "There", Why: ByRule}})
+	for _, name := range []string{"G/All", "Box"} {
+		if err := s.Create(t.Context(), name, mail.UseAll); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{`Archive \Archive`, `There \All`}; !slices.Equal(inner.made, want) {
+		t.Errorf("made %q, want %q", inner.made, want)
+	}
+	body := "Message-ID: <a@x>\r\n\r\nx\r\n"
+	ref := inner.Put("There", mail.Flags{}, time.Unix(1700000000, 0), body)
+	from, err := s.Examine(t.Context(), "Box")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := s.Select(t.Context(), "G/All")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := to.Batch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Abort()
+	m := mail.Message{Date: time.Unix(1700000000, 0), Size: int64(len(body)), ID: mail.Identity{Digest: sha256.Sum256([]byte(body))}}
+	for name, there := range map[string]bool{"Box": true, "There": false, "G/All": false} {
+		p, err := b.(mail.Linker).Link(t.Context(), m, mail.Place{Mailbox: name, Validity: from.Info().Validity, Ref: ref, Date: m.Date})
+		if (err == nil) != there || err != nil && mail.AsError(err).Scope != mail.ScopeMessage {
+			t.Errorf("link from %s: %v, %v", name, p, err)
+		}
+	}
+}
+
+// rolesOf notes what is made, with its role.
+type rolesOf struct {
+	*storetest.Store
+	made []string
+}
+
+func (r *rolesOf) Create(ctx context.Context, name string, use mail.SpecialUse) error {
+	r.made = append(r.made, name+" "+string(use))
+	return r.Store.Create(ctx, name, use)
 }

@@ -16,6 +16,7 @@ import (
 type Store struct {
 	mail.Store
 	to, from map[string]string
+	archive  string // what becomes the archive there, and is \All here; "" for none
 }
 
 // New wraps a store. Routes without an end are left out.
@@ -24,6 +25,9 @@ func New(store mail.Store, routes []Route) *Store {
 	for _, r := range routes {
 		if r.To != "" {
 			s.to[r.From], s.from[r.To] = r.To, r.From
+			if r.Use == mail.UseAll && r.Why == ByRole {
+				s.archive = r.From
+			}
 		}
 	}
 	return s
@@ -132,6 +136,9 @@ func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) er
 	to, err := s.name("create", name)
 	if err != nil {
 		return err
+	}
+	if name == s.archive {
+		use = mail.UseArchive
 	}
 	err = s.Store.Create(ctx, to, use)
 	if e, ok := errors.AsType[*mail.Error](err); ok && e.Scope == mail.ScopeMailbox && e.Hint == "" {
