@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"postbag/internal/mail"
 	"postbag/state"
@@ -35,6 +36,11 @@ func (r *run) restoreBox(ctx context.Context, b *box) error {
 	if err != nil || len(rows) == 0 {
 		return err
 	}
+	labelled, err := r.underLabels(ctx, b, state.A, rows)
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(row *state.Row) bool { return labelled[row.ID] })
 	var tx state.Tx
 	for _, row := range rows {
 		row.Ref[state.A], row.Flags[state.A], row.Gone[state.A] = mail.Ref{}, mail.Flags{}, 0

@@ -431,6 +431,9 @@ func (c *copier) land(ctx context.Context, fl *flight) error {
 		return err
 	}
 	landed, err := fl.batch.Commit(ctx, fl.pending)
+	if oerr := c.once(ctx, fl.rows, landed); err == nil {
+		err = oerr
+	}
 	if err = c.landed(fl, landed, err); err == nil {
 		c.readBack(ctx, fl.delicate)
 	}

@@ -345,6 +345,9 @@ func (c *copier) landLinks(ctx context.Context, fl *flight, copies []Copy) (left
 		return nil, err
 	}
 	landed, err := fl.batch.Commit(ctx, fl.pending)
+	if oerr := c.once(ctx, fl.rows, landed); err == nil {
+		err = oerr
+	}
 	var tx state.Tx
 	var bytes int64
 	n := 0
@@ -376,6 +379,7 @@ func (c *copier) landLinks(ctx context.Context, fl *flight, copies []Copy) (left
 	if !c.unheld.IsZero() {
 		c.r.rep.problem(notHeld(c.b, c.to, c.lacking, c.unheld))
 	}
+	tx.Delete = c.deleted
 	if cerr := commit(ctx, c.r.Journal, &tx, false); err == nil {
 		err = cerr
 	}

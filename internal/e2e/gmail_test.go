@@ -358,3 +358,34 @@ func appended(log *imaptest.WireLog) (n int) {
 	}
 	return n
 }
+
+// A letter that was archived when it was backed up, and has a label since, is there: a
+// restore does not put it into All Mail again, and complains of nothing. One that was
+// deleted comes back with its labels.
+func TestGmailRestore(t *testing.T) {
+	t.Parallel()
+	const n = 14
+	from, g := startGmail(t, n)
+	a := onTarget(t, from.Target())
+	a.backup(t).want(t, 0)
+	from.Edit(func(*imaptest.Script) {
+		g.Label("letter 3.", "Work", true)
+		g.Delete("letter 2.")
+		g.Delete("letter 6.")
+	})
+	restore := append([]string{"restore", a.dir, a.url}, a.flags...)
+	for range 3 {
+		a.run(t, restore...).want(t, 0)
+	}
+	labels := gmailLabelsOf(from, g)
+	for which, want := range map[int][]string{3: {"Work"}, 2: {"Work", "Work/Deep", `\Inbox`, `\Starred`}, 6: nil} {
+		if got := labels[letter(which)]; !slices.Equal(got, want) {
+			t.Errorf("letter %d has the labels %q, want %q", which, got, want)
+		}
+	}
+	if len(labels) != n {
+		t.Errorf("there are %d letters, want %d", len(labels), n)
+	}
+	a.backup(t).want(t, 0)
+	a.verify(t, "--deep").want(t, 0)
+}

@@ -160,6 +160,9 @@ func (c *commit) findLost(ctx context.Context) error {
 	lost := c.lost
 	c.lost = nil
 	missing, err := c.find(ctx, lost, true)
+	if err == nil {
+		missing, err = c.findOld(ctx, missing)
+	}
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ type upload struct {
 	body  *piece
 	later mail.Flags // to be stored after the APPEND
 	want  wanted
+	told  uint32  // the UID that the server told
 	from  *origin // nil, unless it is copied within the account
 }
 

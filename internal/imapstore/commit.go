@@ -235,6 +235,9 @@ func (c *commit) arrived(g []sending, status *imapconn.Status) {
 		told = parseAppendUID(status.CodeArgs, c.box.sel.UIDValidity, len(g))
 	}
 	for i, uid := range told {
+		g[i].told = uid
+	}
+	for i, uid := range told {
 		if uid < c.floorOf(g[i].upload) || c.claimed[uid] {
 			told = nil
 			break

@@ -2,6 +2,7 @@ package imapstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -165,4 +166,44 @@ func (m *mailbox) moveFromView(ctx context.Context, sess *session, set imapconn.
 		}
 	})
 	return moved, nil
+}
+
+var errOneOfEqual = errors.New("the server keeps one of equal messages, and has this one already")
+
+// findOld answers messages that a server with labels told the UIDs of and that did not
+// arrive: it keeps one of equal messages, and this mailbox had it before. It gives those
+// of which that is not so.
+func (c *commit) findOld(ctx context.Context, all []sending) (missing []sending, err error) {
+	if !c.box.store.HasLabels() || len(all) == 0 {
+		return all, nil
+	}
+	byUID := make(map[uint32]sending)
+	for _, s := range all {
+		switch {
+		case s.told == 0:
+			missing = append(missing, s)
+		case c.claimed[s.told] || byUID[s.told].upload != nil:
+			s.answer.Err = c.batch.refusal(mail.KindRefused, errOneOfEqual)
+		default:
+			byUID[s.told] = s
+		}
+	}
+	if len(byUID) == 0 {
+		return missing, nil
+	}
+	sess, err := c.box.session(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer c.box.store.pool.give(sess)
+	set := imapconn.NewUIDSet(slices.Collect(maps.Keys(byUID))...)
+	err = sess.conn.FetchList(ctx, set, imapconn.Size|imapconn.HeaderMessageID, 0, false, func(it imapconn.Item) error {
+		if s := byUID[it.UID]; s.upload != nil && it.Size == s.want.size && it.HasHeader && it.MessageID == s.want.id {
+			c.claimed[it.UID] = true
+			s.answer.Ref, s.answer.Old = mail.Ref{UID: it.UID}, true
+			delete(byUID, it.UID)
+		}
+		return nil
+	}, nil)
+	return append(missing, slices.Collect(maps.Values(byUID))...), err
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"postbag/internal/imapconn"
@@ -243,4 +244,46 @@ func TestMovesOutOfAll(t *testing.T) {
 	if !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("the labels are %v, want %v", got, want)
 	}
+}
+
+// A server with labels keeps one of equal messages: what is sent to \All and is there
+// already is answered with that one, and a second one is refused by itself.
+func TestUploadOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	s, _, store := gmailStore(t, func(_ *imaptest.Script, g *imaptest.Gmail) {
+		g.Put(gmailLetter(0), "01-Jan-2024 10:00:00 +0000", nil, "Work")
+	})
+	all, err := store.Select(t.Context(), "[Gmail]/All Mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := all.Batch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Abort()
+	var added []mail.Pending
+	for _, n := range []int{0, 1, 0} {
+		body := gmailLetter(n)
+		p, err := b.Add(t.Context(), mail.Message{Size: int64(len(body))}, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		added = append(added, p)
+	}
+	landed, err := b.Commit(t.Context(), added)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !landed[0].Old || landed[0].Ref.UID != 1 || landed[1].Old || landed[1].Ref.UID != 2 {
+		t.Errorf("landed as %+v", landed[:2])
+	}
+	if e := landed[2].Err; e == nil || e.Scope != mail.ScopeMessage || !landed[2].Ref.IsZero() {
+		t.Errorf("the second of two equal messages is answered with %+v", landed[2])
+	}
+	s.Edit(func(script *imaptest.Script) {
+		if n := len(script.Box("[Gmail]/All Mail").Messages); n != 2 {
+			t.Errorf("there are %d messages, want 2", n)
+		}
+	})
 }

@@ -231,6 +231,9 @@ type Landed struct {
 	// Unheld are flags of a message that arrived which the store turned out not to
 	// take, beyond those that Storable leaves out.
 	Unheld Flags
+	// Old says that the message was in the mailbox before: the store keeps one of
+	// equal ones, and another row may be about it.
+	Old bool
 }
 
 // Flusher is implemented by a Batch whose Prepare makes a whole filesystem

@@ -308,7 +308,11 @@ func (b *memBatch) Commit(_ context.Context, added []mail.Pending) ([]mail.Lande
 		}
 		b.m.s.mu.Lock()
 		box, err := b.m.box()
-		if err == nil {
+		switch there := (mail.Ref{}); {
+		case err != nil:
+		case b.m.s.Once && box.holds(m.Body, &there):
+			out = append(out, mail.Landed{Ref: there, Old: true})
+		default:
 			out = append(out, mail.Landed{Ref: b.m.s.deliver(box, m)})
 		}
 		b.m.s.mu.Unlock()
@@ -317,6 +321,17 @@ func (b *memBatch) Commit(_ context.Context, added []mail.Pending) ([]mail.Lande
 		}
 	}
 	return out, nil
+}
+
+// holds finds a message of a content.
+func (b *memBox) holds(body []byte, at *mail.Ref) bool {
+	for _, m := range b.sorted() {
+		if bytes.Equal(m.Body, body) {
+			*at = m.Ref
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Store) deliver(box *memBox, m *Msg) mail.Ref {

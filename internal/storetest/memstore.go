@@ -29,6 +29,8 @@ type Store struct {
 	EmailIDs bool
 	// Links lets batches take in what the store holds already (mail.Linker).
 	Links bool
+	// Once keeps one of equal messages in a mailbox, and answers with that one.
+	Once bool
 	// NoStamp makes the store unable to vouch for anything.
 	NoStamp bool
 	// Refuse, when set, is asked before a message is taken in.
@@ -43,6 +45,8 @@ type Store struct {
 	PrepareFails int
 	// Holds masks the flags that the store can hold; nil holds all.
 	Holds func(mail.Flags) mail.Flags
+	// Use are the roles of mailboxes.
+	Use map[string]mail.SpecialUse
 	// RefuseSubscription, when set, says whose subscription cannot be changed.
 	RefuseSubscription func(name string) bool
 	Asked              int // times that the subscriptions were asked for
@@ -86,7 +90,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, Once: s.Once, Use: s.Use, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
 		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
@@ -268,7 +272,7 @@ func (s *Store) List(context.Context) ([]mail.MailboxInfo, error) {
 
 func (s *Store) info(name string) mail.MailboxInfo {
 	b := s.boxes[name]
-	info := mail.MailboxInfo{Name: name, Validity: strconv.Itoa(b.validity), Stamp: s.stamp(b), Messages: len(b.msgs), Bytes: -1}
+	info := mail.MailboxInfo{Name: name, Use: s.Use[name], Validity: strconv.Itoa(b.validity), Stamp: s.stamp(b), Messages: len(b.msgs), Bytes: -1}
 	if s.ObjectIDs {
 		info.ObjectID = strconv.Itoa(b.id)
 	}
