@@ -59,6 +59,7 @@ type copier struct {
 	lacking mail.Ref            // the first of them
 	over    []*state.Row        // all that landed or were paired
 	dropped []int64             // all that went into a pair
+	aside   aside               // not to be sent, see sendonce.go
 }
 
 // flight is a batch on its way.
@@ -90,8 +91,9 @@ type quarantined struct {
 }
 
 // copyAll copies messages of one box to one side. When it returns, everything
-// that it started is landed or dropped, and written down, also after an error.
-func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox mail.Mailbox, copies []Copy) error {
+// that it started is landed or dropped, and written down, also after an error. With all
+// set nothing is linked.
+func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox mail.Mailbox, copies []Copy, all bool) error {
 	dst, err := writable(dstBox)
 	if err != nil {
 		return err
@@ -99,6 +101,11 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 	c := &copier{r: r, b: b, to: to, from: to.Other(), dst: dst,
 		todo: make(map[mail.Ref]*Copy, len(copies)), jobs: make(chan job), landing: make(chan *flight, 1),
 		pairs: make(map[*state.Row]bool), reasons: make(map[mail.Ref]string)}
+	if !all {
+		if err := c.lookAside(ctx); err != nil {
+			return err
+		}
+	}
 	refs := make([]mail.Ref, 0, len(copies))
 	var bytes int64
 	for i := range copies {
@@ -126,7 +133,11 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 	workers.Wait()
 	close(c.landing)
 	lander.Wait()
-	return c.finish(landCtx, c.mendAll(ctx, src, fetchErr))
+	if err := c.finish(landCtx, c.mendAll(ctx, src, fetchErr)); err != nil {
+		r.sent.release(c.aside.claims)
+		return err
+	}
+	return r.bringAside(landCtx, c, src)
 }
 
 // finish writes down what is left, and decides how the copy ended.
@@ -320,6 +331,9 @@ func (c *copier) add(ctx context.Context, fl *flight, cp *Copy, msg mail.Message
 		c.r.Progress.Done(1, msg.Size)
 		return nil
 	}
+	if c.setAside(cp, msg) {
+		return nil
+	}
 	row := c.row(cp, msg)
 	row.Ref[c.to], row.Flags[c.to] = p.Ref, out.Flags
 	row.Gone[c.to] = 0
@@ -456,6 +470,9 @@ func (c *copier) landed(fl *flight, landed []mail.Landed, err error) error {
 			bytes += row.Size
 			c.noteUnheld(row, l)
 			c.noteRepaired(row)
+			if c.aside.on && row.Sent == nil {
+				c.r.sent.landed(row, c.to)
+			}
 		case l.Err != nil:
 			refusal := refusedAgain(row, l.Err)
 			row.Ref[c.to], row.Flags[c.to], row.Status, row.Mark, row.Sent = mail.Ref{}, mail.Flags{}, state.Here, "", nil

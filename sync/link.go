@@ -132,7 +132,7 @@ func (r *run) linkAndCopy(ctx context.Context, b *box, to state.Side, src, dst m
 	if err != nil || len(copies) == 0 {
 		return err
 	}
-	return r.copyAll(ctx, b, to, src, dst, copies)
+	return r.copyAll(ctx, b, to, src, dst, copies, false)
 }
 
 // link makes those of copies that the side can make of messages that it has already,
@@ -181,14 +181,23 @@ func (r *run) link(ctx context.Context, b *box, to state.Side, dst mail.Writable
 			left = append(left, c)
 		}
 	}
-	err = r.putOff(ctx, b, to, later)
-	for len(ready) > 0 && err == nil {
-		n := min(len(ready), r.Batch.messages(to))
-		var again []Copy
-		again, err = r.linkSome(ctx, b, to, dst, ready[:n])
-		left, ready = append(left, again...), ready[n:]
+	if err = r.putOff(ctx, b, to, later); err != nil {
+		return nil, done, err
 	}
-	return left, done, err
+	again, err := r.linkAll(ctx, b, to, dst, ready)
+	return append(left, again...), done, err
+}
+
+// linkAll links, a batch at a time. It answers with the copies that have to be made the
+// ordinary way.
+func (r *run) linkAll(ctx context.Context, b *box, to state.Side, dst mail.WritableMailbox, all []linkable) (left []Copy, err error) {
+	for len(all) > 0 && err == nil {
+		n := min(len(all), r.Batch.messages(to))
+		var again []Copy
+		again, err = r.linkSome(ctx, b, to, dst, all[:n])
+		left, all = append(left, again...), all[n:]
+	}
+	return left, err
 }
 
 // donors are the rows of messages that side to has, by object ID.
@@ -205,8 +214,9 @@ func (r *run) donors(ctx context.Context, to state.Side, copies []Copy) (map[str
 	}
 	have := make(map[string][]*state.Row)
 	for _, row := range rows {
-		// The ID is side A's only where side A had the message.
-		if row.Status == state.Here && row.Alive(to) && !row.Ref[to.Other()].IsZero() && row.Ident.Digest.Known() {
+		// The ID is side A's only where side A had the message. What was repaired for a
+		// side is another message there.
+		if row.Sent == nil && row.Status == state.Here && row.Alive(to) && !row.Ref[to.Other()].IsZero() && row.Ident.Digest.Known() {
 			have[row.Ident.ObjectID] = append(have[row.Ident.ObjectID], row)
 		}
 	}
@@ -259,8 +269,7 @@ func (r *run) putOff(ctx context.Context, b *box, to state.Side, copies []Copy) 
 	return nil
 }
 
-// linkSome links one batch. It answers with the copies that have to be made the
-// ordinary way.
+// linkSome links one batch.
 func (r *run) linkSome(ctx context.Context, b *box, to state.Side, dst mail.WritableMailbox, some []linkable) (left []Copy, err error) {
 	batch, err := dst.Batch(ctx)
 	if err != nil {

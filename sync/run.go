@@ -168,6 +168,7 @@ type run struct {
 	doubts  gosync.Mutex // guards doubt, and the boxes' alters
 	doubt   [2]doubt
 	links   links
+	sent    sendOnce
 	// formerly are the names that this run renamed mailboxes from.
 	formerly [2][]string
 	// broken are the names that a side lists and cannot use.

@@ -389,3 +389,25 @@ func TestGmailRestore(t *testing.T) {
 	a.backup(t).want(t, 0)
 	a.verify(t, "--deep").want(t, 0)
 }
+
+// A backup of a Gmail account goes to another server as the account itself would: each
+// letter is sent once, and what was archived goes to the archive.
+func TestGmailBackupElsewhere(t *testing.T) {
+	t.Parallel()
+	const n = 21
+	from, _ := startGmail(t, n)
+	a := onTarget(t, from.Target())
+	a.backup(t).want(t, 0)
+	dovecot := imaptest.StartDovecot(t, imaptest.DovecotOptions{})
+	target := dovecot.Target(dovecot.NewUser())
+	b := onTarget(t, target)
+	log := b.via(t, target).WireLog()
+	for range 2 {
+		b.run(t, append([]string{"restore", a.dir, b.url}, b.flags...)...).want(t, 0)
+		if sent := appended(log); sent != n {
+			t.Errorf("%d messages were sent, want %d", sent, n)
+		}
+	}
+	sameLetters(t, lettersIn(t, target.MustDump(t), letterDigests(n)), wantGmail(n, "Archive", "[Gmail]/Sent Mail"))
+	b.run(t, append([]string{"verify", a.dir, b.url, "--map", "[Gmail]/All Mail=Archive", "--deep"}, b.flags...)...).want(t, 0)
+}
