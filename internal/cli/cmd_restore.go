@@ -172,6 +172,9 @@ func under(o *options) string {
 // everything keeps its name.
 func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *remembering, server *imapstore.Store, own bool, patterns *config.Patterns) ([]mapping.Route, error) {
 	list, err := store.List(s.ctx)
+	if !own {
+		list, err = s.listRoles(store)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -181,15 +184,6 @@ func (s *session) restoreRoutes(o *options, store *maildir.Store, listed *rememb
 	there, err := listed.ListNow(s.ctx)
 	if err != nil {
 		return nil, err
-	}
-	if !own {
-		roles, err := s.treeRoles(store)
-		if err != nil {
-			return nil, err
-		}
-		for i := range list {
-			list[i].Use = cmp.Or(list[i].Use, roles[list[i].Name])
-		}
 	}
 	var chosen []mail.MailboxInfo
 	for _, info := range list {

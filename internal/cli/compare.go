@@ -53,14 +53,14 @@ func (s *session) runCompare(o *options, ends []endpoint, open *closers) (*sync.
 			useLabels(server, cmp.Or(o.gmail, e.account.Gmail), [2]*config.Patterns{patterns}[i])
 		}
 	}
-	list, err := stores[0].List(s.ctx)
+	list, err := s.listRoles(stores[0])
 	if err != nil {
 		return nil, err
 	}
 	if err := patterns.Check(list); err != nil {
 		return nil, err
 	}
-	there, err := stores[1].List(s.ctx)
+	there, err := s.listRoles(stores[1])
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
 
@@ -42,6 +43,20 @@ func (s *session) tellViews(dryRun bool, list []mail.MailboxInfo, patterns *conf
 			s.out.note(text, info.Name)
 		}
 	}
+}
+
+// listRoles lists a place, a tree with the roles that are known of it.
+func (s *session) listRoles(store mail.Store) ([]mail.MailboxInfo, error) {
+	list, err := store.List(s.ctx)
+	tree, ok := store.(*maildir.Store)
+	if err != nil || !ok {
+		return list, err
+	}
+	roles, err := s.treeRoles(tree)
+	for i := range list {
+		list[i].Use = cmp.Or(list[i].Use, roles[list[i].Name])
+	}
+	return list, err
 }
 
 // treeRoles are the roles of a tree's mailboxes, as the state beside it has them. Where
