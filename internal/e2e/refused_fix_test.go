@@ -184,3 +184,36 @@ func TestFixMisspelt(t *testing.T) {
 		t.Errorf("there is no %q\n%s", want, c)
 	}
 }
+
+// A Maildir is put on a server that refuses some of it for its form: repaired, those
+// are there, a second restore does nothing, the Maildir is as it was, and verify of the
+// two knows them.
+func TestRestoreFixed(t *testing.T) {
+	t.Parallel()
+	from, to, m := toScripted(t)
+	to.Edit(func(s *imaptest.Script) {
+		s.Without("MULTIAPPEND")
+		refusesForm(s)
+	})
+	deform(t, m, from)
+	m.backup(t).want(t, 0)
+	tree := treeDump(t, m.dir).Content()
+	want := m.from.MustDump(t).Count() - 1
+	server := []string{m.dir, m.toURL, "--password-env", "POSTBAG_E2E_TO", "--allow-plaintext"}
+	do := func(command string, more ...string) *call {
+		return m.run(t, append(append([]string{command}, server...), more...)...)
+	}
+	do("restore", "--fix", "all").want(t, 3)
+	if got := m.to.MustDump(t).Count(); got != want {
+		t.Errorf("there are %d messages, want %d", got, want)
+	}
+	do("restore", "--fix", "all", "--json").want(t, 3).unchanged(t)
+	if treeDump(t, m.dir).Content() != tree {
+		t.Error("the Maildir changed")
+	}
+	v := do("verify", "--json", "--deep").want(t, 3)
+	if strings.Count(v.stdout, `"kind":"missing"`) != 1 || strings.Contains(v.stdout, `"kind":"different"`) || strings.Contains(v.stdout, `"kind":"extra"`) ||
+		!strings.Contains(v.stdout, `"kind":"repaired"`) {
+		t.Errorf("want the repaired ones named and one missing\n%s", v)
+	}
+}
