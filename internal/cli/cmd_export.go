@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -129,6 +130,9 @@ func (s *session) runExport(o *options, from string, eo export.Options, open *cl
 	defer display.Close()
 	eo.Store, eo.Match, eo.Filter = src.store, src.patterns.Match, src.filter.Pass
 	eo.Workers, eo.Progress = src.workers, display
+	if eo.Format == export.Zip { // whose compression is done by those who read
+		eo.Workers = max(eo.Workers, min(runtime.GOMAXPROCS(0), 8))
+	}
 	eo.Sparse = !eo.Rule.IsZero() || src.filter.Key() != ""
 	written, err := export.Run(s.ctx, eo)
 	if err != nil {

@@ -52,22 +52,20 @@ func separator(it *item) string {
 }
 
 // canLF reports whether the CRLFs of a message may be written as LF.
-func canLF(body io.Reader) (bool, error) {
-	r := bufio.NewReaderSize(body, 64<<10)
+func canLF(r io.Reader) (bool, error) {
+	piece := make([]byte, 64<<10)
 	var last [2]byte
 	for {
-		p, err := r.Peek(1)
+		n, err := r.Read(piece)
+		if !lfIn(piece[:n], &last) {
+			return false, nil
+		}
 		if err == io.EOF {
 			return true, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		p, _ = r.Peek(r.Buffered())
-		if !lfIn(p, &last) {
-			return false, nil
-		}
-		r.Discard(len(p))
 	}
 }
 

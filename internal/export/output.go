@@ -78,7 +78,6 @@ func newWriter(o *Options) (writer, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.Temp = dir.part
 		if o.Format == EML {
 			return &tree{dir: dir, paths: newPaths()}, nil
 		}

@@ -133,7 +133,7 @@ type frame struct {
 }
 
 func newFrames(to io.Writer) *frames {
-	n := min(runtime.GOMAXPROCS(0), 4)
+	n := min(runtime.GOMAXPROCS(0), 8)
 	f := &frames{to: to, buf: make([]byte, 0, frameSize), order: make(chan *frame, n), free: make(chan []byte, n), raw: make(chan []byte, n+1)}
 	for range n {
 		f.free <- nil

@@ -117,7 +117,9 @@ func clampZip(at time.Time) time.Time {
 // knows no zone, and in seconds since 1970 (Info-ZIP's extended timestamp).
 func setZipTime(h *zip.FileHeader, at time.Time) {
 	at = clampZip(at)
+	//lint:ignore SA1019 CreateRaw writes these two, and not Modified
 	h.ModifiedDate = uint16(at.Day() + int(at.Month())<<5 + (at.Year()-1980)<<9)
+	//lint:ignore SA1019 likewise
 	h.ModifiedTime = uint16(at.Second()/2 + at.Minute()<<5 + at.Hour()<<11)
 	if h.UncompressedSize64 == 0 {
 		h.Extra = binary.LittleEndian.AppendUint32([]byte{'U', 'T', 5, 0, 1}, uint32(at.Unix()))
