@@ -304,6 +304,50 @@ func TestChosenMessages(t *testing.T) {
 	}
 }
 
+// heads is a store that can read headers alone.
+type heads struct {
+	mail.Store
+	fetched *atomic.Int32
+}
+
+func (h heads) Examine(ctx context.Context, name string) (mail.Mailbox, error) {
+	mb, err := h.Store.Examine(ctx, name)
+	return headsBox{mb, h}, err
+}
+
+type headsBox struct {
+	mail.Mailbox
+	h heads
+}
+
+func (b headsBox) Headers(ctx context.Context, refs []mail.Ref, fn func(mail.Message, []byte) error) error {
+	return b.Mailbox.Fetch(ctx, refs, func(f mail.Fetched) error {
+		whole, err := io.ReadAll(f.Body)
+		if err != nil {
+			return err
+		}
+		return fn(f.Message, whole[:headerEnd(whole)])
+	})
+}
+
+func (b headsBox) Fetch(ctx context.Context, refs []mail.Ref, fn func(mail.Fetched) error) error {
+	b.h.fetched.Add(int32(len(refs)))
+	return b.Mailbox.Fetch(ctx, refs, fn)
+}
+
+// Where headers can be read alone, no message is fetched that they leave out.
+func TestHeadersChoose(t *testing.T) {
+	t.Parallel()
+	tree, want := some(t)
+	var fetched atomic.Int32
+	rule := func(o *Options) { o.Rule = match.Rule{Subject: []string{"e"}, From: []string{"a"}} }
+	all := content(t, read(t, write(t, tree, ways[4], rule)))
+	got := content(t, read(t, write(t, heads{tree, &fetched}, ways[4], rule)))
+	if len(got) == 0 || len(got) == len(want) || int(fetched.Load()) != len(got) || !slices.Equal(got, all) {
+		t.Errorf("got %d of %d messages, %d were fetched, want %d", len(got), len(want), fetched.Load(), len(all))
+	}
+}
+
 // An archive tells what is new, gone and flagged otherwise, in windows of any size.
 func TestArchiveChanges(t *testing.T) {
 	t.Parallel()

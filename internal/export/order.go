@@ -58,12 +58,43 @@ func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err erro
 		}
 		since = d.Cursor
 	}
+	if all, err = r.choose(ctx, mb, all); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b listed) int { return cmp.Or(cmp.Compare(a.date, b.date), a.ref.Compare(b.ref)) })
 	if err := r.untie(ctx, mb, all); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(all, listed.compare)
 	return all, nil
+}
+
+// headerReader is a mailbox that can read headers alone: fn gets each message with
+// its header, and those that are gone are left out.
+type headerReader interface {
+	Headers(ctx context.Context, refs []mail.Ref, fn func(m mail.Message, header []byte) error) error
+}
+
+// choose leaves out what the headers say is not meant, where they can be had without
+// the rest: a server sends much less then. Elsewhere the whole message tells.
+func (r *run) choose(ctx context.Context, mb mail.Mailbox, all []listed) ([]listed, error) {
+	h, ok := mb.(headerReader)
+	if !ok || !r.match.NeedsHeader() || len(all) == 0 {
+		return all, nil
+	}
+	refs := make([]mail.Ref, len(all))
+	for i := range all {
+		refs[i] = all[i].ref
+	}
+	slices.SortFunc(refs, mail.Ref.Compare)
+	out := map[mail.Ref]bool{} // what has no header that can be read stays: to be named, if it is there
+	err := h.Headers(ctx, refs, func(m mail.Message, header []byte) error {
+		if !r.headed(header) {
+			out[m.Ref] = true
+		}
+		return nil
+	})
+	return slices.DeleteFunc(all, func(l listed) bool { return out[l.ref] }), err
 }
 
 func (a listed) compare(b listed) int {
