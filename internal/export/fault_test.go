@@ -252,6 +252,26 @@ func TestPartsThatAreLeft(t *testing.T) {
 	}
 }
 
+// Of two that lock one path the second is told so; when the first is done there is
+// nothing left, and it can be locked again.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	for range 2 {
+		first, err := Lock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second, err := Lock(path); noFollow != 0 && mail.AsError(err).Kind != mail.KindLocked {
+			t.Errorf("got %v, %v", second, err)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		clean(t, filepath.Dir(path))
+	}
+}
+
 // A folder that holds something is not written into.
 func TestFolderIsNotEmpty(t *testing.T) {
 	t.Parallel()
