@@ -76,6 +76,16 @@ func (c *checker) run() error {
 			boxes[box.ID] = true
 		}},
 		{"message", rowColumns, func(v []driver.Value) { c.message(v, boxes) }},
+		{"past", pastColumns, func(v []driver.Value) {
+			if _, ok := decodePast(v); !ok {
+				c.find("what row %v was before run %v: cannot be", v[0], v[1])
+			}
+		}},
+		{"past_mailbox", pastBoxColumns, func(v []driver.Value) {
+			if _, ok := decodePastMailbox(v); !ok {
+				c.find("what mailbox %v was before run %v: cannot be", v[0], v[1])
+			}
+		}},
 		{"problem", problemColumns, func(v []driver.Value) {
 			if _, ok := decodeProblem(v); !ok {
 				c.find("problem of row %v: cannot be", v[0])

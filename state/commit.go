@@ -99,14 +99,18 @@ func (db *DB) apply(ch *change, tx *Tx) error {
 
 // applyMailbox inserts or replaces a mailbox.
 func (db *DB) applyMailbox(ch *change, box *Mailbox) error {
+	isNew := box.ID == 0
 	switch {
-	case box.ID == 0:
+	case isNew:
 		ch.next.mailbox++
 		box.ID = ch.next.mailbox
 		ch.boxes = append(ch.boxes, box.ID)
 		ch.undo = append(ch.undo, func() { box.ID = 0 })
 	case !db.hasBox(ch, box.ID):
 		return reject("replaces mailbox %d, which is not there", box.ID)
+	}
+	if err := db.keepPastMailbox(box, isNew); err != nil {
+		return err
 	}
 	return db.putMailbox(box)
 }
@@ -191,6 +195,9 @@ func (db *DB) insert(ch *change, rows []*Row) error {
 		if err := db.note(ch, nil, v[:]); err != nil {
 			return err
 		}
+		if err := db.keepAbsence(v[:]); err != nil {
+			return err
+		}
 		args = append(args, v[:]...)
 	}
 	query := insertMany
@@ -252,6 +259,9 @@ func (db *DB) update(ch *change, old, v *[columns]driver.Value) error {
 	if err := db.note(ch, old[:], v[:]); err != nil {
 		return err
 	}
+	if err := db.keepPast(old[:], v[:]); err != nil {
+		return err
+	}
 	query = append(query[:len(query)-len(", ")], " WHERE id = ?"...)
 	_, err := db.c.exec(string(query), append(args, v[colID])...)
 	return err
@@ -275,7 +285,17 @@ func (db *DB) deleteRows(ch *change, ids []int64) error {
 	if _, err := db.c.exec("DELETE FROM problem WHERE message IN "+list, args...); err != nil {
 		return err
 	}
-	return db.c.query("DELETE FROM message WHERE id IN "+list+" RETURNING "+rowColumns, args, func(v []driver.Value) error {
+	var old [][]driver.Value
+	err := db.c.query("DELETE FROM message WHERE id IN "+list+" RETURNING "+rowColumns, args, func(v []driver.Value) error {
+		if db.run != 0 {
+			old = append(old, append([]driver.Value(nil), v...))
+		}
 		return db.note(ch, v, nil)
 	})
+	for _, v := range old {
+		if err == nil {
+			err = db.keepPast(v, nil)
+		}
+	}
+	return err
 }

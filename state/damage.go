@@ -13,10 +13,13 @@ import (
 type Damage struct {
 	Meta, Mailboxes, Messages, Problems, Runs int
 	Sent                                      int // notes of messages that were sent with repairs
+	Past                                      int // entries of what was before
 }
 
 // Total is the number of damaged rows of all tables.
-func (d Damage) Total() int { return d.Meta + d.Mailboxes + d.Messages + d.Problems + d.Runs + d.Sent }
+func (d Damage) Total() int {
+	return d.Meta + d.Mailboxes + d.Messages + d.Problems + d.Runs + d.Sent + d.Past
+}
 
 // Damage tells what was met so far. Only what was read has been looked at; see
 // Check for a look at everything.
@@ -30,6 +33,7 @@ func (db *DB) Damage() Damage {
 		Problems:  db.damage.count["problem"],
 		Runs:      db.damage.count["run"],
 		Sent:      db.damage.count["sent"],
+		Past:      db.damage.count["past"] + db.damage.count["past_mailbox"],
 	}
 }
 
@@ -101,7 +105,12 @@ func (db *DB) repairTables() error {
 	if err := db.dropBad("run", runColumns, func([]driver.Value) bool { return true }); err != nil {
 		return err
 	}
-	if err := db.dropBadKeyed("meta", metaColumns); err != nil {
+	for _, table := range []struct{ name, columns string }{{"meta", metaColumns}, {"past_mailbox", pastBoxColumns}} {
+		if err := db.dropBadKeyed(table.name, table.columns); err != nil {
+			return err
+		}
+	}
+	if err := db.dropBadPast(); err != nil {
 		return err
 	}
 	if err := db.dropBadKeyed("problem", problemColumns); err != nil {
@@ -180,6 +189,37 @@ func (db *DB) dropBadKeyed(table, cols string) error {
 		}
 	}
 	return nil
+}
+
+// dropBadPast does it for what was before, of which there may be much.
+func (db *DB) dropBadPast() error {
+	message, until := int64(-1<<63), int64(-1<<63)
+	for {
+		var bad [][2]driver.Value
+		n := 0
+		err := db.c.query("SELECT "+pastColumns+" FROM past WHERE (message, until) > (?, ?) ORDER BY message, until LIMIT ?",
+			[]driver.Value{message, until, int64(batchRows)}, func(v []driver.Value) error {
+				n++
+				message, _ = v[0].(int64)
+				until, _ = v[1].(int64)
+				if _, ok := decodePast(v); !ok || !db.sum.sound("past", v) {
+					db.damage.note("past", fmt.Sprint(v[0], " ", v[1]))
+					bad = append(bad, [2]driver.Value{v[0], v[1]})
+				}
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+		for _, key := range bad {
+			if _, err := db.c.exec("DELETE FROM past WHERE message = ? AND until = ?", key[0], key[1]); err != nil {
+				return err
+			}
+		}
+		if n < batchRows {
+			return nil
+		}
+	}
 }
 
 // loadBoxes makes db.boxes the mailboxes that are there and sound.

@@ -22,7 +22,7 @@ func metaAccount(s Side) string { return "account_" + strings.ToLower(s.String()
 
 // reserved reports whether key is one that SetMeta must not write.
 func reserved(key string) bool {
-	return slices.Contains([]string{metaVersion, metaRoot, metaID, metaCreated, metaAccount(A), metaAccount(B)}, key)
+	return slices.Contains([]string{metaVersion, metaRoot, metaID, metaCreated, metaHistory, metaAccount(A), metaAccount(B)}, key)
 }
 
 // Meta is the value under key, "" when there is none.

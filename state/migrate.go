@@ -2,6 +2,7 @@ package state
 
 import (
 	"database/sql/driver"
+	"strconv"
 	"strings"
 )
 
@@ -57,3 +58,47 @@ const version2Mailbox = `CREATE TABLE mailbox (
   subscribed INTEGER,
   crc INTEGER NOT NULL
 ) STRICT`
+
+// addPast leads from version 3 to 4: what changes from now on leaves entries in past
+// and past_mailbox, and meta says with which run that began.
+func addPast(c *conn) error {
+	for _, ddl := range []string{version4Past, version4PastMailbox, version4PastUntil} {
+		if err := c.once(ddl); err != nil {
+			return err
+		}
+	}
+	last, err := c.number(`SELECT max(id) FROM run`)
+	if err != nil || last == 0 {
+		return err
+	}
+	return putMeta(c, metaHistory, strconv.FormatInt(last, 10))
+}
+
+// The definitions of version 4 that are new in it.
+const (
+	version4Past = `CREATE TABLE past (
+  message INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  mailbox INTEGER NOT NULL,
+  a ANY, b ANY,
+  flags_a TEXT, flags_b TEXT,
+  there INTEGER NOT NULL,
+  born INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  date INTEGER, nanos INTEGER NOT NULL, zone INTEGER NOT NULL,
+  message_id INTEGER NOT NULL,
+  digest BLOB,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (message, until)
+) STRICT, WITHOUT ROWID`
+	version4PastMailbox = `CREATE TABLE past_mailbox (
+  mailbox INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  name_a TEXT, name_b TEXT,
+  use TEXT,
+  gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
+  crc INTEGER NOT NULL,
+  PRIMARY KEY (mailbox, until)
+) STRICT, WITHOUT ROWID`
+	version4PastUntil = `CREATE INDEX past_until ON past (until)`
+)

@@ -51,6 +51,9 @@ func (db *DB) Finish(ctx context.Context, outcome, summary string) error {
 		if err != nil {
 			return err
 		}
+		if err := db.dropIdle(); err != nil {
+			return err
+		}
 		return db.put("run", runColumns, id, optional(db.o.Command), encodeMoment(r.Started), encodeMoment(db.o.Now()),
 			optional(outcome), optional(summary))
 	})

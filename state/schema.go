@@ -27,6 +27,8 @@ const appID = 0x50426167
 // holds, so that a listing of one side need not touch the table.
 //
 // mailbox.subscribed is NULL for Unknown, else 0 or 1.
+//
+// past.there is a sum: 1 when the message was on side A, 2 when on side B.
 var schema = []string{
 	`CREATE TABLE meta (
   key TEXT NOT NULL PRIMARY KEY,
@@ -82,6 +84,8 @@ var schema = []string{
   crc INTEGER NOT NULL
 ) STRICT`,
 	version3Sent,
+	version4Past,
+	version4PastMailbox,
 }
 
 // indexes belong to the schema, and are kept apart because repair builds them
@@ -99,6 +103,7 @@ var indexes = []string{
 	`CREATE INDEX alone_size_b ON message (mailbox, size) WHERE a IS NULL AND live_b IS NOT NULL AND status = 0`,
 	`CREATE INDEX pending ON message (mailbox) WHERE status <> 0`,
 	`CREATE INDEX object ON message (object_id) WHERE object_id IS NOT NULL`,
+	version4PastUntil,
 }
 
 // identIndex serves ByIdentity, and is the one index that a file may lack. Its
@@ -110,7 +115,7 @@ const identIndex = `CREATE INDEX ident ON message (size, message_id)`
 // migrations turn a file of version i+1 into one of version i+2, each within
 // the transaction that also raises the version. A new one comes with a file of
 // the version before it in testdata.
-var migrations = []func(*conn) error{addSubscribed, addSent}
+var migrations = []func(*conn) error{addSubscribed, addSent, addPast}
 
 // version is what this program writes.
 func version() int64 { return int64(len(migrations)) + 1 }

@@ -193,6 +193,7 @@ func (db *DB) loadNext() error {
 		query string
 	}{
 		{&db.next.row, `SELECT max(id) FROM message`},
+		{&db.next.row, `SELECT max(message) FROM past`},
 		{&db.next.run, `SELECT max(id) FROM run`},
 		{&db.next.mailbox, `SELECT max(id) FROM mailbox`},
 		{&db.next.mailbox, `SELECT max(mailbox) FROM message INDEXED BY live_a WHERE live_a IS NOT NULL`},
