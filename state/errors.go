@@ -13,8 +13,8 @@ import (
 
 // moveAway is what helps against a damaged state: nothing in it is needed to
 // know which messages are there, only to know what happened since.
-const moveAway = "move the state file away and run again: the next run pairs the messages again by their content, " +
-	"downloads nothing that is there, and deletes nothing"
+const moveAway = "postbag state rebuild makes a new one and keeps this one beside it: messages are paired again by their content, " +
+	"nothing that is there is downloaded, and nothing is deleted"
 
 // usage is a refusal that the user can answer.
 func usage(hint, format string, args ...any) error {

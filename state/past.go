@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -305,4 +306,53 @@ func (db *DB) CountPast(ctx context.Context, run int64) (int, error) {
 	defer db.release()
 	n, err := db.c.number(`SELECT (SELECT count(*) FROM past WHERE until <= ?1) + (SELECT count(*) FROM past_mailbox WHERE until <= ?1)`, run)
 	return int(n), db.wrap("read", err)
+}
+
+// Rows answers with the rows of these numbers that are there, by ID.
+func (db *DB) Rows(ctx context.Context, ids []int64) ([]*Row, error) {
+	var rows []*Row
+	for chunk := range slices.Chunk(ids, maxIn) {
+		list, args := in(chunk)
+		some, err := db.collect(ctx, selectRows+"WHERE id IN "+list, args, anyRow)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return unique(rows), nil
+}
+
+// Event is something that befell a number of messages of one mailbox in one run.
+type Event struct {
+	Mailbox, Run int64
+	Messages     int
+}
+
+// Plain adds up the messages of side A that history says nothing of but when they
+// came and, before there was a history, when they went. Like Counts it is for
+// reports: checksums are not looked at.
+func (db *DB) Plain(ctx context.Context) (came, gone []Event, err error) {
+	if err := db.hold(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer db.release()
+	for _, one := range []struct {
+		to    *[]Event
+		query string
+	}{
+		{&came, `SELECT mailbox, born, count(*) FROM message m NOT INDEXED WHERE (a IS NOT NULL OR gone_a <> 0) AND status <> 1
+			AND NOT EXISTS (SELECT 1 FROM past p WHERE p.message = m.id) GROUP BY mailbox, born`},
+		{&gone, `SELECT mailbox, gone_a, count(*) FROM message m INDEXED BY gone_a WHERE gone_a <> 0
+			AND NOT EXISTS (SELECT 1 FROM past p WHERE p.message = m.id) GROUP BY mailbox, gone_a`},
+	} {
+		err := db.c.query(one.query, nil, func(v []driver.Value) error {
+			d := decoder{v: v}
+			*one.to = append(*one.to, Event{d.integer(0), d.integer(1), int(d.integer(2))})
+			return nil
+		})
+		if err != nil {
+			return nil, nil, db.wrap("read", err)
+		}
+	}
+	return came, gone, nil
 }

@@ -27,8 +27,11 @@ func (r *run) restore(ctx context.Context) error {
 
 func (r *run) restoreBox(ctx context.Context, b *box) error {
 	var rows []*state.Row
+	chosen := func(row *state.Row) bool {
+		return r.Filter.Pass(rowMessage(row, state.B)) && (r.RestoreOnly == nil || r.RestoreOnly(b.rec.Name[state.B], row))
+	}
 	err := r.Journal.Each(ctx, b.rec.ID, func(row *state.Row) error {
-		if row.Status == state.Here && row.Alive(state.B) && !row.Alive(state.A) && r.Filter.Pass(rowMessage(row, state.B)) {
+		if row.Status == state.Here && row.Alive(state.B) && !row.Alive(state.A) && chosen(row) {
 			rows = append(rows, row)
 		}
 		return nil

@@ -58,6 +58,8 @@ type Options struct {
 	// Restore lines up all that side B has and side A lacks, whatever became of it
 	// there.
 	Restore bool
+	// RestoreOnly chooses among those; nil takes all. mailbox is side B's name.
+	RestoreOnly func(mailbox string, row *state.Row) bool
 	// Subscriptions merges which mailboxes are subscribed, where both sides can tell.
 	Subscriptions bool
 	// FailRefused ends the run at the first message that the side it is copied to

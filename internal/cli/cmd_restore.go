@@ -27,12 +27,16 @@ changed, and a second restore copies nothing. The Maildir is only read.
 
 The server may be another one than the mail came from. --mailbox, --since and the
 like choose what is restored, --map and --under where it goes. ACCOUNT is a
-Maildir and its server in the configuration.`,
+Maildir and its server in the configuration.
+
+With --as-of or --run, what the account held at that time and has lost since is
+put back where it was, with the flags of then, from the Maildir and its trash.`,
 		ArgsUsage: `  postbag restore ~/mail/work imaps://me@imap.example.org \
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
+  postbag restore work --as-of "2024-01-31 14:30" --dry-run
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), pastFlags(), []cli.Flag{gmailFlag()}, mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
@@ -93,6 +97,9 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	patterns, err := config.ParsePatterns(a.Mailboxes)
 	if err != nil {
 		return nil, err
+	}
+	if !o.past.isZero() {
+		return s.restorePast(o, a, patterns, open)
 	}
 	store, err := s.openToRead(a.Maildir, s.treeOptions(&config.Account{Layout: a.Layout}))
 	if err != nil {

@@ -30,16 +30,23 @@ matched by Message-ID, size and date, with --deep by their content; mailboxes as
 migrate maps them. "altered" is what the server made of a message as it took it.
 Flags that begin with --to- are for the second server.
 
+With --as-of or --run, and one account or Maildir: everything that the account
+held at that time is in the Maildir or its trash, as it was. No server is asked.
+
 Exit code 0 means that nothing was found, 3 that something was. Messages that
 the server deleted and a backup keeps are not counted.`,
 		ArgsUsage: `  postbag verify work
   postbag verify work --deep
   postbag verify ~/mail --json
+  postbag verify ~/mail --as-of 30d
   postbag verify old new --deep`,
-		Flags: flags(selectFlags(), filterFlags(), []cli.Flag{gmailFlag()}, []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), pastFlags(), []cli.Flag{gmailFlag()}, []cli.Flag{
 			&cli.BoolFlag{Name: "deep", Category: catWhat, Usage: "fetch every message from the server again and compare its content"},
 		}, mapFlags(), configFlags(), withoutPace(serverFlags()), secondFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
+			if !o.past.isZero() {
+				return s.verifyPast(o, args)
+			}
 			eps := s.endpoints(o)
 			if len(args) == 2 {
 				var ends []endpoint

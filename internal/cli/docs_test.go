@@ -73,6 +73,8 @@ func TestDocumentedObjects(t *testing.T) {
 		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](), "route": reflect.TypeFor[routeEvent](),
 		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "server, of doctor": reflect.TypeFor[serverEvent](), "maildir, of doctor": reflect.TypeFor[treeEvent](),
 		"version, of version": reflect.TypeFor[versionEvent](),
+		"run, of history":     reflect.TypeFor[runEvent](), "state, of state": reflect.TypeFor[stateInfo](), "damage, of state": reflect.TypeFor[damageEvent](),
+		"checked, of state": reflect.TypeFor[checkedEvent](), "rebuilt, of state": reflect.TypeFor[rebuiltEvent](), "pruned, of prune": reflect.TypeFor[prunedEvent](),
 	}
 	if len(sections) != len(types) {
 		t.Errorf("got %d sections, want %d", len(sections), len(types))

@@ -157,7 +157,7 @@ func (e *endpoints) pairs(command string, args []string) ([]endpoint, error) {
 		args = c.Names()
 		if len(args) == 0 {
 			what := "SERVER MAILDIR"
-			if command == "status" {
+			if command == "status" || command == "prune" {
 				what = "MAILDIR"
 			}
 			return nil, usageError(command, fmt.Sprintf("postbag %s %s, or write accounts into %s", command, what, c.Path), "there is no account")

@@ -221,6 +221,108 @@ type treeEvent struct {
 	Remarks       []string `json:"remarks"`
 }
 
+// runEvent is what one run found changed, of history.
+type runEvent struct {
+	Event string `json:"event"`
+	Run   int64  `json:"run"`
+	runStatus
+	Changes []boxChanges `json:"changes"`
+}
+
+// boxChanges is what a run found changed in one mailbox.
+type boxChanges struct {
+	Mailbox  string `json:"mailbox"`
+	New      int    `json:"new"`
+	MovedIn  int    `json:"moved_in"`
+	MovedOut int    `json:"moved_out"`
+	Gone     int    `json:"gone"`
+	Flags    int    `json:"flags"`
+}
+
+// prunedEvent is what prune removed beside messages of mailboxes.
+type prunedEvent struct {
+	Event   string `json:"event"`
+	Account string `json:"account,omitempty"`
+	Trash   int    `json:"trash"`
+	History int    `json:"history"`
+}
+
+// stateInfo is what a state says of itself.
+type stateInfo struct {
+	Event       string     `json:"event"`
+	State       string     `json:"state"`
+	Maildir     string     `json:"maildir"`
+	Server      string     `json:"server,omitempty"`
+	Root        string     `json:"root,omitempty"`
+	ID          string     `json:"id"`
+	Version     int        `json:"version"`
+	Bytes       int64      `json:"bytes"`
+	Created     time.Time  `json:"created"`
+	Runs        int        `json:"runs"`
+	LastRun     *time.Time `json:"last_run,omitempty"`
+	History     int        `json:"history"`
+	HistoryFrom int64      `json:"history_from"`
+	Problems    int        `json:"problems"`
+	Mailboxes   []stateBox `json:"mailboxes"`
+}
+
+// stateBox is a mailbox as a state has it.
+type stateBox struct {
+	Mailbox string    `json:"mailbox"`
+	Role    string    `json:"role,omitempty"`
+	A       stateSide `json:"a"`
+	B       stateSide `json:"b"`
+	Filter  string    `json:"filter,omitempty"`
+	Paired  int       `json:"paired"`
+	OnlyA   int       `json:"only_a"`
+	OnlyB   int       `json:"only_b"`
+	Kept    int       `json:"kept"`
+	Removed int       `json:"removed"`
+	Pending int       `json:"pending"`
+}
+
+// stateSide is one side of a stateBox.
+type stateSide struct {
+	Name     string `json:"name,omitempty"`
+	Validity string `json:"validity,omitempty"`
+	Cursor   string `json:"cursor,omitempty"`
+	Stamp    string `json:"stamp,omitempty"`
+	Gone     int64  `json:"gone,omitempty"`
+}
+
+// damageEvent is a part of a state that is damaged.
+type damageEvent struct {
+	Event  string `json:"event"`
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+}
+
+// checkedEvent is what changed in one mailbox since the last run.
+type checkedEvent struct {
+	Event   string     `json:"event"`
+	Mailbox string     `json:"mailbox"`
+	A       *sideDrift `json:"a,omitempty"`
+	B       *sideDrift `json:"b,omitempty"`
+}
+
+// sideDrift is how one side differs from what is on record.
+type sideDrift struct {
+	New   int    `json:"new"`
+	Gone  int    `json:"gone"`
+	Flags int    `json:"flags"`
+	Note  string `json:"note,omitempty"`
+}
+
+// rebuiltEvent is what a new state holds.
+type rebuiltEvent struct {
+	Event  string `json:"event"`
+	State  string `json:"state"`
+	Aside  string `json:"aside,omitempty"`
+	Paired int    `json:"paired"`
+	OnlyA  int    `json:"only_a"`
+	OnlyB  int    `json:"only_b"`
+}
+
 // errorEvent is an error that ended the command, or one account's part of it.
 type errorEvent struct {
 	Event   string `json:"event"`

@@ -223,6 +223,11 @@ type options struct {
 	reportFile   string
 	monitor      config.Monitor // of the whole run, as the flags say
 	match        match.Rule
+	past         moment
+	keepDeleted  config.Age
+	offline      bool
+	anyway       bool            // although it seems needless
+	ids          map[string]bool // nil: all
 }
 
 // mapFlags say which mailbox becomes which.
@@ -255,6 +260,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
 		create: c.Bool("create"), subscribe: c.Bool("subscriptions"), all: c.Bool("all"), delBoxes: c.Bool("delete-mailboxes"),
+		offline: c.Bool("offline"), anyway: c.Bool("force"),
 	}
 	cfg := env.config()
 	var first error
@@ -317,6 +323,9 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("under", func(s string) error { o.under = s; return nil })
 	text("format", func(s string) (err error) { o.format, err = export.ParseFormat(s); return })
 	text("mbox", func(s string) (err error) { o.dialect, err = export.ParseDialect(s); return })
+	text("keep-deleted", func(s string) (err error) { o.keepDeleted, err = config.ParseAge(s); return })
+	text("as-of", func(s string) (err error) { o.past, err = parseMoment(s); return })
+	text("run", func(s string) (err error) { o.past.run, err = parseRun(s); return })
 	if first != nil {
 		return nil, first
 	}
@@ -374,6 +383,9 @@ func (o *options) checkLists(c *cli.Context) error {
 	}
 	if _, err := config.ParsePatterns(o.mailboxes); err != nil {
 		return err
+	}
+	if o.past.at != nil && o.past.run != 0 {
+		return usageError("--as-of", "", "does not go with --run")
 	}
 	if o.limitRate > 0 && o.tunnel != nil {
 		return usageError("--limit-rate", "limit the rate within the tunnel", "does not go with --tunnel")

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -67,8 +69,11 @@ func describes(events map[string]documented, event, command string) documented {
 	if d, ok := events[event]; ok {
 		return d
 	}
-	if command == "sync" || command == "migrate" || command == "restore" {
-		command = "backup" // described together
+	switch { // described together
+	case command == "sync" || command == "migrate" || command == "restore" || command == "prune" && event == "mailbox":
+		command = "backup"
+	case command == "prune" && event == "trashed":
+		command = "trash"
 	}
 	return events[event+", of "+command]
 }
@@ -80,10 +85,11 @@ func flatten(prefix string, v any, into map[string]bool) {
 		for key, value := range v {
 			name := prefix + key
 			_, object := value.(map[string]any)
-			if !object || name == "verified" || name == "runs[].summary" {
+			inWords := name == "runs[].summary" || name == "summary"
+			if !object || name == "verified" || inWords {
 				into[name] = true
 			}
-			if name != "runs[].summary" { // described in words
+			if !inWords {
 				flatten(name+".", value, into)
 			}
 		}
@@ -238,10 +244,22 @@ func TestDocumentedJSON(t *testing.T) {
 	run("backup --mirror", 0)
 	run(fmt.Sprintf("migrate work imaps://you@%s --to-password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
 	run(fmt.Sprintf("restore ~/mail/work imaps://you@%s --password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
+	run("history work", 0)
+	run("prune work --keep-deleted 0 --dry-run", 0)
+	run("state show work", 0)
+	run("state check work", 0)
 	run("trash list work", 0)
 	run("trash restore work --all --dry-run", 0)
 	run("trash empty work --dry-run", 0)
 	run("trash restore work --all", 0)
+	file := filepath.Join(r.home, "mail", "work", ".postbag", "state.db")
+	data := []byte(read(t, file))
+	data[bytes.LastIndex(data, []byte("INBOX"))] ^= 0x20
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("state check work", 3)
+	run("state rebuild work", 0)
 	r.write(".config/postbag/config.toml", 0o600, two)
 	run("backup", 5)
 	run("status", 0)
