@@ -17,7 +17,7 @@ var may = map[string][]string{
 	"": {"internal/cli"},
 	"internal/cli": {
 		"internal/auth", "internal/config", "internal/demo", "internal/imapconn", "internal/imapstore",
-		"internal/export", "internal/history", "internal/mail", "internal/mapping", "internal/match", "internal/monitor", "internal/progress",
+		"internal/export", "internal/headers", "internal/history", "internal/mail", "internal/mapping", "internal/match", "internal/monitor", "internal/progress",
 		"internal/repair",
 		"maildir", "state", "sync",
 	},
@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"internal/imapstore": {"internal/imapconn", "internal/mail"},
 	"internal/imapconn":  {"internal/mail"},
 	"internal/mail":      {},
+	"internal/headers":   {"internal/mail", "internal/match"},
 	"internal/history":   {"internal/mail", "maildir", "state"},
 	"internal/mapping":   {"internal/mail"},
 	"internal/match":     {"internal/mail"},

@@ -54,17 +54,9 @@ func (c *content) describe(id *mail.Identity, withDigest bool) error {
 			return err
 		}
 	}
-	head := c.small
-	if head == nil {
-		head = make([]byte, min(mail.MaxHeader, c.stat.Size))
-		n, err := io.ReadFull(io.NewSectionReader(c.file, 0, c.stat.Size), head)
-		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-			return err
-		}
-		head = head[:n]
-		if !c.asIs {
-			head = appendWire(nil, head)
-		}
+	head, err := c.head()
+	if err != nil {
+		return err
 	}
 	id.MessageID, id.Described = mail.MessageIDOf(head), true
 	if at := mail.AddedAt(head); at >= 0 {
@@ -77,6 +69,37 @@ func (c *content) describe(id *mail.Identity, withDigest bool) error {
 		}
 	}
 	return nil
+}
+
+// head is the beginning of the wire form: at least mail.MaxHeader octets, or all.
+func (c *content) head() ([]byte, error) {
+	if c.small != nil {
+		return c.small, nil
+	}
+	head := make([]byte, min(mail.MaxHeader, c.stat.Size))
+	n, err := io.ReadFull(io.NewSectionReader(c.file, 0, c.stat.Size), head)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return nil, err
+	}
+	if head = head[:n]; !c.asIs {
+		head = appendWire(nil, head)
+	}
+	return head, nil
+}
+
+// Headers reads the beginnings of messages. Like Describe it looks at all of each once:
+// only then is its size known.
+func (m *mailbox) Headers(ctx context.Context, refs []mail.Ref, fn func(mail.Message, []byte) error) error {
+	return m.each(ctx, "read headers", refs, func(ref mail.Ref, _ location, c *content) error {
+		head, err := c.head()
+		if err != nil {
+			return m.messageError("read headers", ref, err)
+		}
+		return fn(mail.Message{Ref: ref, Size: c.wire, Date: c.stat.Mtime}, head)
+	}, func(ref mail.Ref, err *mail.Error) error {
+		m.store.notice("a message cannot be read: "+err.Err.Error(), m.info.Name, ref.Key)
+		return nil
+	})
 }
 
 // each opens the messages of refs one after another. What is gone is left out;

@@ -39,6 +39,7 @@ func commands(s *session) []*cli.Command {
 		exportCommand(s),
 		importCommand(s),
 		statusCommand(s),
+		listCommand(s),
 		historyCommand(s),
 		trashCommand(s),
 		pruneCommand(s),

@@ -36,7 +36,7 @@ environment and files.`,
 // docs/scripting.md has the same.
 var environment = []struct{ names, text string }{
 	{"HOME", "The home directory, which ~ stands for."},
-	{"XDG_CONFIG_HOME, XDG_STATE_HOME", "Where the configuration and the records are, in place of ~/.config and ~/.local/state."},
+	{"XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", "Where the configuration, the records and caches are, in place of ~/.config, ~/.local/state and ~/.cache."},
 	{pingVariable, "As --ping-url."},
 	{"JOB_COMPLETION_INDEX", "The part of a list that --shard /N takes."},
 	{"LC_ALL, LC_CTYPE, LANG, TERM", "What a terminal can show."},
@@ -47,6 +47,7 @@ var environment = []struct{ names, text string }{
 var files = []struct{ name, text string }{
 	{"$XDG_CONFIG_HOME/postbag/config.toml", "The configuration; ~/.config without the variable."},
 	{"MAILDIR/.postbag/", "The state of a Maildir, its lock and its trash."},
+	{"$XDG_CACHE_HOME/postbag/", "Headers that list has read, of servers and of Maildirs without a state; ~/.cache without the variable."},
 	{"$XDG_STATE_HOME/postbag/", "Which Maildirs there are, and the states of migrations; ~/.local/state without the variable."},
 }
 

@@ -34,9 +34,10 @@ put back where it was, with the flags of then, from the Maildir and its trash.`,
 		ArgsUsage: `  postbag restore ~/mail/work imaps://me@imap.example.org \
     --password-command "pass show mail"
   postbag restore work --mailbox INBOX --since 30d
+  postbag restore work --ids chosen.txt
   postbag restore work --as-of "2024-01-31 14:30" --dry-run
   postbag restore ~/mail/work imaps://me@new.example.net --under Old --dry-run`,
-		Flags: flags(selectFlags(), filterFlags(), pastFlags(), []cli.Flag{gmailFlag()}, mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
+		Flags: flags(selectFlags(), filterFlags(), pastFlags(), idsFlags(), []cli.Flag{gmailFlag()}, mapFlags(), []cli.Flag{dryRunFlag(), refusedFlag(), fixFlag()}, configFlags(), serverFlags(), maildirFlags(), monitorFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			a, err := s.restoreEnds(o, args)
 			if err != nil {
@@ -130,10 +131,11 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if err != nil {
 		return nil, err
 	}
+	from, only := o.onlyChosen(store)
 	display := s.display()
 	defer display.Close()
 	report, err := sync.Run(s.ctx, sync.Options{
-		A: dest, B: store, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
+		A: dest, B: from, RestoreOnly: only, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
 		Match: matchRoutes(patterns, routes), Filter: filter(a, s.env), DryRun: o.dryRun, Takes: [2]int64{state.A: most},
 		FailRefused: a.Refused == config.RefusedFail, Fix: a.Fix, Batch: paced(a, state.A),
 		Workers: server.Connections(), Progress: display, Now: s.env.Now,

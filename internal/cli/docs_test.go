@@ -73,6 +73,7 @@ func TestDocumentedObjects(t *testing.T) {
 		"mailbox, of mailboxes": reflect.TypeFor[listEvent](), "finding, of verify": reflect.TypeFor[findingEvent](), "route": reflect.TypeFor[routeEvent](),
 		"status, of status": reflect.TypeFor[statusEvent](), "error": reflect.TypeFor[errorEvent](), "trashed, of trash": reflect.TypeFor[trashedEvent](), "server, of doctor": reflect.TypeFor[serverEvent](), "maildir, of doctor": reflect.TypeFor[treeEvent](),
 		"version, of version": reflect.TypeFor[versionEvent](),
+		"message, of list":    reflect.TypeFor[messageEvent](),
 		"run, of history":     reflect.TypeFor[runEvent](), "state, of state": reflect.TypeFor[stateInfo](), "damage, of state": reflect.TypeFor[damageEvent](),
 		"checked, of state": reflect.TypeFor[checkedEvent](), "rebuilt, of state": reflect.TypeFor[rebuiltEvent](), "pruned, of prune": reflect.TypeFor[prunedEvent](),
 	}

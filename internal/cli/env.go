@@ -19,6 +19,7 @@ import (
 // Env is all that a command sees of the world beside the files and servers it
 // is told to work on.
 type Env struct {
+	Stdin          io.Reader // nil: there is nothing in it
 	Stdout, Stderr io.Writer
 	LookupEnv      func(name string) (string, bool)
 	Environ        func() []string // for hooks; nil for that of this process
@@ -47,7 +48,7 @@ func System() Env {
 	home, _ := os.UserHomeDir() // "" is what Env says for none
 	dir, _ := os.Getwd()
 	env := Env{
-		Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv, Home: home, Dir: dir, Now: time.Now, Signals: signals,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, LookupEnv: os.LookupEnv, Home: home, Dir: dir, Now: time.Now, Signals: signals,
 		StdoutTTY: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTTY: term.IsTerminal(int(os.Stderr.Fd())),
 		Width: func() int {

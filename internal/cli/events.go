@@ -221,6 +221,23 @@ type treeEvent struct {
 	Remarks       []string `json:"remarks"`
 }
 
+// messageEvent is one message of a list.
+type messageEvent struct {
+	Event     string     `json:"event"`
+	ID        string     `json:"id"`
+	Mailbox   string     `json:"mailbox"`
+	UID       uint32     `json:"uid,omitempty"`
+	Key       string     `json:"key,omitempty"`
+	Date      *time.Time `json:"date,omitempty"`
+	Size      *int64     `json:"size,omitempty"`
+	Flags     []string   `json:"flags"`
+	From      string     `json:"from"`
+	To        string     `json:"to"`
+	Subject   string     `json:"subject"`
+	MessageID string     `json:"message_id,omitempty"`
+	Sent      *time.Time `json:"sent,omitempty"`
+}
+
 // runEvent is what one run found changed, of history.
 type runEvent struct {
 	Event string `json:"event"`

@@ -226,6 +226,8 @@ type options struct {
 	past         moment
 	keepDeleted  config.Age
 	offline      bool
+	fresh        bool
+	onlyIDs      bool
 	anyway       bool            // although it seems needless
 	ids          map[string]bool // nil: all
 }
@@ -260,7 +262,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 		dryRun: c.Bool("dry-run"), mailboxes: c.StringSlice("mailbox"), plaintext: c.Bool("allow-plaintext"),
 		mirror: c.Bool("mirror"), refill: c.Bool("refill"), force: c.Bool("force-deletes"), deep: c.Bool("deep"),
 		create: c.Bool("create"), subscribe: c.Bool("subscriptions"), all: c.Bool("all"), delBoxes: c.Bool("delete-mailboxes"),
-		offline: c.Bool("offline"), anyway: c.Bool("force"),
+		offline: c.Bool("offline"), anyway: c.Bool("force"), fresh: c.Bool("fresh"), onlyIDs: c.Bool("only-ids"),
 	}
 	cfg := env.config()
 	var first error
@@ -324,6 +326,7 @@ func readOptions(c *cli.Context, env *Env) (*options, error) {
 	text("format", func(s string) (err error) { o.format, err = export.ParseFormat(s); return })
 	text("mbox", func(s string) (err error) { o.dialect, err = export.ParseDialect(s); return })
 	text("keep-deleted", func(s string) (err error) { o.keepDeleted, err = config.ParseAge(s); return })
+	text("ids", func(s string) (err error) { o.ids, err = readIDs(s, env); return })
 	text("as-of", func(s string) (err error) { o.past, err = parseMoment(s); return })
 	text("run", func(s string) (err error) { o.past.run, err = parseRun(s); return })
 	if first != nil {

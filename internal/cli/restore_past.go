@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 
 	"postbag/internal/config"
@@ -109,7 +108,7 @@ func (p *pastRestore) kept(db *state.DB, report *sync.Report) (*sync.Report, err
 	display := p.s.display()
 	defer display.Close()
 	return sync.Run(p.s.ctx, sync.Options{
-		A: p.server, B: chosenStore{p.tree, refs}, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
+		A: p.server, B: chosenStore{Store: p.tree, flags: refs}, Policy: sync.Restore(), Journal: db, Command: "restore", Restore: true,
 		RestoreOnly: func(_ string, row *state.Row) bool { _, ok := rows[row.ID]; return ok },
 		Match:       func(info mail.MailboxInfo) bool { return boxes[info.Name] },
 		Filter:      filter(p.a, p.s.env), DryRun: p.o.dryRun, FailRefused: p.a.Refused == config.RefusedFail, Batch: paced(p.a, state.A),
@@ -199,41 +198,4 @@ func joined(first, then *sync.Report) *sync.Report {
 		out.Outcome = sync.Partial
 	}
 	return &out
-}
-
-// chosenStore is a Maildir of which only the messages are shown that are on record
-// and named, with the flags that they are to have. It tells of nothing that happened,
-// and vouches for nothing: what is not on record yet is new to the next run still.
-type chosenStore struct {
-	mail.Store
-	flags map[mail.Ref]mail.Flags
-}
-
-// Examine implements mail.Store.
-func (c chosenStore) Examine(ctx context.Context, name string) (mail.Mailbox, error) {
-	mb, err := c.Store.Examine(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return chosenMailbox{mb, c.flags}, nil
-}
-
-type chosenMailbox struct {
-	mail.Mailbox
-	flags map[mail.Ref]mail.Flags
-}
-
-// Changes implements mail.Mailbox.
-func (c chosenMailbox) Changes(_ context.Context, since mail.Cursor, _ mail.Known, _ int) (mail.Delta, error) {
-	return mail.Delta{Cursor: since}, nil
-}
-
-// Fetch implements mail.Mailbox.
-func (c chosenMailbox) Fetch(ctx context.Context, refs []mail.Ref, fn func(mail.Fetched) error) error {
-	return c.Mailbox.Fetch(ctx, refs, func(f mail.Fetched) error {
-		if flags, ok := c.flags[f.Ref]; ok {
-			f.Flags = flags
-		}
-		return fn(f)
-	})
 }

@@ -164,6 +164,21 @@ func (m *mailbox) Describe(_ context.Context, refs []mail.Ref, _ bool, fn func(m
 	return nil
 }
 
+// Headers implements mail.HeaderReader. Of a message whose content is nowhere any more
+// the header is empty.
+func (m *mailbox) Headers(ctx context.Context, refs []mail.Ref, fn func(mail.Message, []byte) error) error {
+	return m.Fetch(ctx, refs, func(f mail.Fetched) error {
+		if f.Err != nil {
+			return fn(m.message(f.Ref), nil)
+		}
+		head, err := io.ReadAll(io.LimitReader(f.Body, mail.MaxHeader))
+		if err != nil && mail.AsError(err).Scope != mail.ScopeMessage {
+			return err
+		}
+		return fn(m.message(f.Ref), head)
+	})
+}
+
 // locate finds out where the content of this mailbox's messages is.
 func (m *mailbox) locate(ctx context.Context) error {
 	if m.places != nil {

@@ -84,6 +84,7 @@ func fetchNames(items Items) string {
 	}{
 		{Flags, "FLAGS"}, {Size, "RFC822.SIZE"}, {Date, "INTERNALDATE"}, {ModSeq, "MODSEQ"}, {EmailID, "EMAILID"},
 		{GmailMsgID, "X-GM-MSGID"}, {GmailLabels, "X-GM-LABELS"}, {HeaderMessageID, "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"},
+		{HeaderFields, "BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC BCC SUBJECT MESSAGE-ID)]"},
 	} {
 		if items&it.item != 0 {
 			names = append(names, it.name)

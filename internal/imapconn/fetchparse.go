@@ -22,6 +22,7 @@ const (
 	GmailMsgID
 	GmailLabels
 	HeaderMessageID // BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)], hashed
+	HeaderFields    // the fields that people choose by, in Item.Header; not with HeaderMessageID
 )
 
 // Item is what one FETCH response says of a message.
@@ -35,7 +36,8 @@ type Item struct {
 	EmailID     string
 	GmailLabels []string // as on the wire, in modified UTF-7; nil when absent, and empty when there are none
 	MessageID   mail.MessageID
-	HasHeader   bool // the header was there to be looked at: MessageID tells
+	HasHeader   bool   // the header was there to be looked at: MessageID tells
+	Header      []byte // where HeaderFields was asked for; valid during the call only
 }
 
 // fetchScanner walks over the items of a FETCH response.
@@ -160,7 +162,8 @@ func (p *itemParser) apply(it *Item, name, val []byte) {
 		}
 	default:
 		if hasPrefixFold(name, "BODY[HEADER.FIELDS") && !equalFold(val, "NIL") {
-			it.MessageID, it.HasHeader = mail.MessageIDOf(unquote(val)), true
+			it.Header = unquote(val)
+			it.MessageID, it.HasHeader = mail.MessageIDOf(it.Header), true
 		}
 	}
 }

@@ -33,6 +33,37 @@ func (m *mailbox) Describe(ctx context.Context, refs []mail.Ref, _ bool, fn func
 	return failed("describe", m.name, err)
 }
 
+// Headers asks for the fields of headers that people choose by; bodies stay where
+// they are.
+func (m *mailbox) Headers(ctx context.Context, refs []mail.Ref, fn func(mail.Message, []byte) error) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	sess, err := m.session(ctx, false)
+	if err != nil {
+		return failed("read headers", m.name, err)
+	}
+	defer m.store.pool.give(sess)
+	var fromFn error
+	for _, chunk := range sess.chunks(uidSet(refs)) {
+		told := make(map[uint32]bool)
+		if err := sess.conn.FetchList(ctx, chunk, sess.newItems()|imapconn.HeaderFields, 0, false, func(it imapconn.Item) error {
+			if !chunk.Contains(it.UID) || told[it.UID] || !it.HasHeader {
+				return nil
+			}
+			told[it.UID] = true
+			fromFn = fn(listedMessage(&it), it.Header)
+			return fromFn
+		}, nil); err != nil {
+			if fromFn != nil {
+				return fromFn
+			}
+			return failed("read headers", m.name, err)
+		}
+	}
+	return nil
+}
+
 // describe1 asks for the identities of the messages in set, and calls fn once
 // for each that is there.
 func describe1(ctx context.Context, sess *session, set imapconn.UIDSet, fn func(mail.Message) error) error {

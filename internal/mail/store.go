@@ -242,3 +242,12 @@ type Landed struct {
 type Flusher interface {
 	FlushesWith(path string) bool
 }
+
+// HeaderReader is implemented by a Mailbox that can read the headers of messages
+// without moving their bodies over a network. fn gets a message with Ref and, where the
+// store can tell, Size and Date, and the header, or the fields of it that people choose
+// by, which is valid during the call only. It may be cut off, and may be followed by a
+// body. What vanished is left out, and so is what cannot be read.
+type HeaderReader interface {
+	Headers(ctx context.Context, refs []Ref, fn func(m Message, header []byte) error) error
+}
