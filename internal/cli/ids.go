@@ -26,7 +26,8 @@ const maxIDs = 256 << 20
 
 var idForm = regexp.MustCompile(`^[0-9a-f]{16}(-[0-9]+)?$`)
 
-// readIDs reads a list of IDs, with blanks or line ends between them.
+// readIDs reads a list of IDs, with blanks or line ends between them. An empty list
+// chooses nothing.
 func readIDs(path string, env *Env) (map[string]bool, error) {
 	in := env.Stdin
 	if path != "-" {
@@ -54,9 +55,6 @@ func readIDs(path string, env *Env) (map[string]bool, error) {
 			return nil, usageError("", "postbag list --only-ids writes them", "%q is no ID", clipText(id, 40))
 		}
 		ids[id] = true
-	}
-	if len(ids) == 0 {
-		return nil, usageError("", "postbag list --only-ids writes them", "there is no ID in it")
 	}
 	return ids, nil
 }

@@ -244,6 +244,8 @@ func TestDocumentedJSON(t *testing.T) {
 	run("backup --mirror", 0)
 	run(fmt.Sprintf("migrate work imaps://you@%s --to-password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
 	run(fmt.Sprintf("restore ~/mail/work imaps://you@%s --password-command 'pass show mail' --dry-run", r.server.TLSAddr()), 0)
+	run("list work", 0)
+	run(fmt.Sprintf("list imaps://%s@%s --password-command 'pass show mail'", docUser, r.server.TLSAddr()), 0)
 	run("history work", 0)
 	run("prune work --keep-deleted 0 --dry-run", 0)
 	run("state show work", 0)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"postbag/internal/mail"
@@ -85,15 +86,22 @@ func Load(path, account, mailbox string) *Cache {
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile || info.Size() < int64(len(magic))+4 {
 		return empty
 	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
+	// One copy in memory is enough: entries are parts of it.
+	var body strings.Builder
+	body.Grow(int(info.Size()))
+	sum := crc32.New(castagnoli)
+	var end [4]byte
+	if _, err := io.CopyN(io.MultiWriter(&body, sum), f, info.Size()-4); err != nil {
 		return empty
 	}
-	body := data[:len(data)-4]
-	if string(body[:len(magic)]) != magic || crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(data[len(body):]) {
+	if _, err := io.ReadFull(f, end[:]); err != nil || sum.Sum32() != binary.BigEndian.Uint32(end[:]) {
 		return empty
 	}
-	d := &decoder{rest: string(body[len(magic):])}
+	rest, ok := strings.CutPrefix(body.String(), magic)
+	if !ok {
+		return empty
+	}
+	d := &decoder{rest: rest}
 	c := &Cache{Account: d.text(), Mailbox: d.text(), Validity: d.text(), Cursor: mail.Cursor(d.text())}
 	n := d.number()
 	if c.Account != account || c.Mailbox != mailbox || d.bad || n > int64(len(d.rest)) {
@@ -223,7 +231,7 @@ func (d *decoder) entry(known map[string]mail.Flags) Entry {
 	words := d.text()
 	f, ok := known[words]
 	if !ok {
-		f = mail.ParseFlags(fields(words)...)
+		f = mail.ParseFlags(strings.Fields(words)...)
 		known[words] = f
 	}
 	e.Flags = f

@@ -3,13 +3,10 @@ package headers
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"postbag/internal/mail"
 	"postbag/internal/match"
 )
-
-func fields(s string) []string { return strings.Fields(s) }
 
 // window is how many new messages are listed at a time.
 const window = 20000
@@ -23,10 +20,9 @@ func (c *Cache) Update(ctx context.Context, mb mail.Mailbox, read func()) (chang
 		changed = true
 	}
 	c.left = false
-	known := &Cache{Entries: slices.Clone(c.Entries)}
 	cursor := c.Cursor
 	for {
-		d, err := mb.Changes(ctx, cursor, known, window)
+		d, err := mb.Changes(ctx, cursor, c, window)
 		if err != nil {
 			return changed, err
 		}
@@ -41,7 +37,6 @@ func (c *Cache) Update(ctx context.Context, mb mail.Mailbox, read func()) (chang
 			}
 			return changed, nil
 		}
-		known.Entries = slices.Clone(c.Entries)
 	}
 }
 
