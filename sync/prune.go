@@ -84,6 +84,7 @@ func (r *run) prune(ctx context.Context, o PruneOptions) error {
 			todo = append(todo, p)
 		}
 	}
+	r.rep.report.Mailboxes.Total = len(losses)
 	if err := Guard(losses, o.Guard); err != nil {
 		return err
 	}

@@ -32,12 +32,16 @@ a folder that exists or is written with a / at the end), or - for stdout. The
 same mail gives the same archive, octet for octet. OUT appears when all of it is
 written; a file that was there is replaced then.
 
-Messages that cannot be read are left out and named, and the exit code is 3.`,
+Messages that cannot be read are left out and named, and the exit code is 3.
+
+With --as-of or --run, the account is written as it was at that time; --ids takes
+the IDs of list.`,
 		ArgsUsage: `  postbag export ~/mail/work mail.tar.zst
   postbag export work old.mbox --mailbox 'Archive/*' --before 2020-01-01
   postbag export work bills/ --format eml --from billing@example.org
+  postbag export work before.zip --as-of "2024-01-31 14:30"
   postbag export work - --format tar | ssh nas 'cat > mail.tar'`,
-		Flags: flags(formatFlags(), selectFlags(), filterFlags(), matchFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
+		Flags: flags(formatFlags(), selectFlags(), filterFlags(), matchFlags(), pastFlags(), idsFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if len(args) != 2 {
 				return usageError("export", "postbag export SOURCE OUT", "takes a source and the archive to be written")
@@ -133,7 +137,7 @@ func (s *session) runExport(o *options, from string, eo export.Options, open *cl
 	if eo.Format == export.Zip { // whose compression is done by those who read
 		eo.Workers = max(eo.Workers, min(runtime.GOMAXPROCS(0), 8))
 	}
-	eo.Sparse = !eo.Rule.IsZero() || src.filter.Key() != ""
+	eo.Sparse = !eo.Rule.IsZero() || src.filter.Key() != "" || o.ids != nil
 	written, err := export.Run(s.ctx, eo)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,6 @@ import (
 	"postbag/internal/history"
 	"postbag/internal/mail"
 	"postbag/internal/match"
-	"postbag/state"
 	"postbag/sync"
 )
 
@@ -114,7 +113,7 @@ func (s *session) openList(o *options, arg string, open *closers) (*lister, erro
 			return nil, err
 		}
 		open.add(tree)
-		l.store, l.where, l.roles = tree, a.Maildir, s.knownUses(statePath(a, tree))
+		l.store, l.where, l.roles = tree, a.Maildir, s.knownRoles(statePath(a, tree))
 		l.caches = s.cachesOf(tree, tree.StateDir())
 	default:
 		server, err := s.openServer(a, o.trace, open)
@@ -148,27 +147,6 @@ func (s *session) cachesOf(store mail.Store, stateDir string) string {
 	}
 	sum := sha256.Sum256([]byte(store.Account()))
 	return filepath.Join(dir, "headers", hex.EncodeToString(sum[:16]))
-}
-
-// knownUses are the roles of a tree's mailboxes as the state beside it has them.
-// Without a state there are none.
-func (s *session) knownUses(path string) map[string]mail.SpecialUse {
-	db, err := state.Open(s.ctx, path, state.Options{ReadOnly: true})
-	if err != nil {
-		s.out.note("roles are not known: %v", err)
-		return nil
-	}
-	defer db.Close()
-	boxes, err := db.Mailboxes(s.ctx)
-	if err != nil {
-		s.out.note("roles are not known: %v", err)
-		return nil
-	}
-	roles := map[string]mail.SpecialUse{}
-	for _, b := range boxes {
-		roles[b.Name[state.B]] = b.Use
-	}
-	return roles
 }
 
 // list is the store's list, with the roles that only the state knows.

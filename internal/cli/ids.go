@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -130,4 +131,44 @@ func (m chosenMailbox) Fetch(ctx context.Context, refs []mail.Ref, fn func(mail.
 		}
 		return fn(f)
 	})
+}
+
+// picked is a store of which only the messages are shown that IDs choose. onServer
+// says that its IDs hold for one validity.
+func (o *options) picked(store mail.Store, onServer bool) mail.Store {
+	if o.ids == nil {
+		return store
+	}
+	return pickedStore{store, o, onServer}
+}
+
+type pickedStore struct {
+	mail.Store
+	o        *options
+	onServer bool
+}
+
+// Examine implements mail.Store.
+func (p pickedStore) Examine(ctx context.Context, name string) (mail.Mailbox, error) {
+	mb, err := p.Store.Examine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	epoch := ""
+	if p.onServer {
+		epoch = mb.Info().Validity
+	}
+	return pickedMailbox{mb, func(ref mail.Ref) bool { return p.o.chosen(history.ID(name, epoch, ref)) }}, nil
+}
+
+type pickedMailbox struct {
+	mail.Mailbox
+	chosen func(mail.Ref) bool
+}
+
+// Changes implements mail.Mailbox.
+func (p pickedMailbox) Changes(ctx context.Context, since mail.Cursor, known mail.Known, limit int) (mail.Delta, error) {
+	d, err := p.Mailbox.Changes(ctx, since, known, limit)
+	d.New = slices.DeleteFunc(d.New, func(m mail.Message) bool { return !p.chosen(m.Ref) })
+	return d, err
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"postbag/internal/config"
+	"postbag/internal/history"
 	"postbag/internal/mail"
 	"postbag/internal/match"
 	"postbag/state"
@@ -42,12 +43,15 @@ func (s *session) openSource(o *options, arg string, open *closers) (*source, er
 	if src.patterns, err = config.ParsePatterns(a.Mailboxes); err != nil {
 		return nil, err
 	}
+	if !o.past.isZero() {
+		return src, s.pastSource(o, src, open)
+	}
 	if !src.isTree {
 		server, err := s.openServer(a, o.trace, open)
 		if err != nil {
 			return nil, err
 		}
-		src.store, src.where, src.workers = server, a.Server.String(), server.Connections()
+		src.store, src.where, src.workers = o.picked(server, true), a.Server.String(), server.Connections()
 		return src, nil
 	}
 	tree, err := s.openToRead(a.Maildir, s.treeOptions(&config.Account{Layout: a.Layout}))
@@ -59,8 +63,22 @@ func (s *session) openSource(o *options, arg string, open *closers) (*source, er
 	if path == "" {
 		path = filepath.Join(tree.StateDir(), stateFile)
 	}
-	src.store, src.where = rolesStore{tree, s.knownRoles(path)}, a.Maildir
+	src.store, src.where = o.picked(rolesStore{tree, s.knownRoles(path)}, false), a.Maildir
 	return src, nil
+}
+
+// pastSource makes a source the account as it was at the moment that the flags name.
+func (s *session) pastSource(o *options, src *source, open *closers) error {
+	if !src.isTree {
+		return usageError("--as-of", "name the account or its Maildir", "a server does not know what was")
+	}
+	past, err := s.openPast(o, src.account, open)
+	if err != nil {
+		return err
+	}
+	past.Only = func(m *history.Message) bool { return o.chosen(history.IDOf(m)) }
+	src.store, src.where = past, src.account.Maildir
+	return nil
 }
 
 // knownRoles are the roles of a tree's mailboxes as the state beside it has them,

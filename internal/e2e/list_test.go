@@ -160,6 +160,15 @@ func TestListIDs(t *testing.T) {
 	if b := a.backup(t, "--json").want(t, 0).summary(t); b.B.New != 0 {
 		t.Errorf("the next backup fetched %d messages", b.B.New)
 	}
+	for name, more := range map[string][]string{"then": {"--run", run}, "then.chosen": {"--run", run, "--ids", file}, "chosen": {"--ids", file}} {
+		out := filepath.Join(a.home, name+".mbox")
+		write(strings.Join(chosen, "\n"))
+		a.run(t, append([]string{"export", a.dir, out}, more...)...).want(t, 0)
+		n := strings.Count("\n"+read(t, out), "\nFrom ")
+		if wanted := map[bool]int{true: 34, false: 2}[name == "then"]; n != wanted {
+			t.Errorf("%s: exported %d messages, want %d", name, n, wanted)
+		}
+	}
 	write("no id\n")
 	if r := a.restore(t, "--ids", file); r.code != 2 || !strings.Contains(r.stderr, `"no" is no ID`) {
 		t.Errorf("got %s", r)
