@@ -10,10 +10,7 @@ import (
 )
 
 // clocked is a world whose time is set.
-type clocked struct {
-	*world
-	now time.Time
-}
+type clocked struct{ *world }
 
 // at runs a command and answers with its exit code and what it wrote.
 func (c *clocked) at(now time.Time, args ...string) (int, string) {
