@@ -52,7 +52,7 @@ var providerRows = []Quirk{
 		Login:            "Gmail wants an app password (https://myaccount.google.com/apppasswords, with 2-step verification on), or OAuth: --auth xoauth2",
 		Advice: []string{
 			"Settings, Forwarding and POP/IMAP: a limit of the messages in an IMAP folder hides the others, so choose none. Chats and categories are not there over IMAP.",
-			"Each label is a mailbox, and All Mail holds every message once more.",
+			"Each label is a mailbox, and All Mail holds every message once more: each is fetched once, and All Mail shows what has no label (--gmail plain: everything).",
 		},
 		Sources: []Source{
 			{"MaxConnections", "https://support.google.com/mail/answer/7126229", "2026-11"},

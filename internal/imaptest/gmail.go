@@ -40,7 +40,7 @@ const (
 	gmailSpam    = "[Gmail]/Spam"
 )
 
-// gmailCaps are those that imap.gmail.com tells after login.
+// gmailCaps are those that Gmail tells after login.
 var gmailCaps = []string{"IMAP4rev1", "SASL-IR", "AUTH=PLAIN", "UNSELECT", "ID", "NAMESPACE", "CHILDREN", "X-GM-EXT-1", "UIDPLUS", "ENABLE", "MOVE",
 	"CONDSTORE", "ESEARCH", "LIST-EXTENDED", "LIST-STATUS", "LITERAL-", "SPECIAL-USE", "APPENDLIMIT=35651584"}
 

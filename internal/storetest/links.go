@@ -128,19 +128,22 @@ func testLinksRefused(t *testing.T, _ Config, s mail.Store) {
 		_, err := l.Link(t.Context(), one.m, one.at)
 		if err == nil { // a server is asked in Commit only
 			other, l2 := linker(t, to)
-			p, again := l2.Link(t.Context(), one.m, one.at)
-			if again != nil {
-				t.Fatalf("%s: %v", what, again)
+			p, err := l2.Link(t.Context(), one.m, one.at)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
 			}
-			landed, failed := other.Commit(t.Context(), []mail.Pending{p})
-			if failed != nil {
-				t.Fatalf("%s: commit: %v", what, failed)
+			landed, err := other.Commit(t.Context(), []mail.Pending{p})
+			if err != nil {
+				t.Fatalf("%s: commit: %v", what, err)
 			}
-			if landed[0].Err != nil {
-				err = landed[0].Err
+			if landed[0].Err == nil {
+				t.Errorf("%s: landed as %v", what, landed[0].Ref)
+			} else if landed[0].Err.Scope != mail.ScopeMessage {
+				t.Errorf("%s: %v, want an error of this message", what, landed[0].Err)
 			}
+			continue
 		}
-		if e := mail.AsError(err); err == nil || e.Scope != mail.ScopeMessage {
+		if e := mail.AsError(err); e.Scope != mail.ScopeMessage {
 			t.Errorf("%s: %v, want an error of this message", what, err)
 		}
 	}
