@@ -153,30 +153,24 @@ func (r *run) link(ctx context.Context, b *box, to state.Side, dst mail.Writable
 	if !can {
 		return copies, done, nil
 	}
+	// Claims first: who gets one that another mailbox has given back finds in the
+	// journal what it brought.
+	ours, claimed := r.claimAll(to, copies)
+	done = func() { r.links.release(to, claimed) }
 	have, err := r.donors(ctx, to, copies)
 	if err != nil {
 		return nil, done, err
 	}
 	var ready []linkable
 	var later []Copy
-	var claimed []uint64
-	done = func() { r.links.release(to, claimed) }
-	for _, c := range copies {
-		id := c.Msg.ID.ObjectID
-		if id == "" || len(c.Maybe) > 0 {
-			left = append(left, c)
-			continue
-		}
-		if l, ok := r.donor(to, c, have[id]); ok {
-			ready = append(ready, l)
-			continue
-		}
-		key := maphash.String(r.links.seed, id)
+	for i, c := range copies {
+		l, there := r.donor(to, c, have[c.Msg.ID.ObjectID])
 		switch {
-		case r.links.claim(to, key):
-			claimed = append(claimed, key)
+		case !mayLink(c):
 			left = append(left, c)
-		case r.links.mayWait(c.Row):
+		case there:
+			ready = append(ready, l)
+		case !ours[i] && r.links.mayWait(c.Row):
 			later = append(later, c)
 		default:
 			left = append(left, c)
@@ -189,11 +183,29 @@ func (r *run) link(ctx context.Context, b *box, to state.Side, dst mail.Writable
 	return append(left, again...), done, err
 }
 
+// mayLink reports whether a copy may be a link: its ID is known, and what it is, too.
+func mayLink(c Copy) bool { return c.Msg.ID.ObjectID != "" && len(c.Maybe) == 0 }
+
+// claimAll claims what may be linked, and tells of each of copies whether it did.
+func (r *run) claimAll(to state.Side, copies []Copy) (ours []bool, claimed []uint64) {
+	ours = make([]bool, len(copies))
+	for i, c := range copies {
+		if !mayLink(c) {
+			continue
+		}
+		key := maphash.String(r.links.seed, c.Msg.ID.ObjectID)
+		if ours[i] = r.links.claim(to, key); ours[i] {
+			claimed = append(claimed, key)
+		}
+	}
+	return ours, claimed
+}
+
 // donors are the rows of messages that side to has, by object ID.
 func (r *run) donors(ctx context.Context, to state.Side, copies []Copy) (map[string][]*state.Row, error) {
 	var ids []string
 	for _, c := range copies {
-		if c.Msg.ID.ObjectID != "" && len(c.Maybe) == 0 {
+		if mayLink(c) {
 			ids = append(ids, c.Msg.ID.ObjectID)
 		}
 	}

@@ -1,14 +1,18 @@
 package sync_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	gosync "sync"
+	"sync/atomic"
 	"testing"
 
 	"postbag/internal/mail"
 	"postbag/internal/storetest"
+	"postbag/state"
 	"postbag/sync"
 )
 
@@ -223,6 +227,55 @@ func (a *actor) labels(side int) {
 			if !has {
 				st.Copy(box, m.Ref, to)
 			}
+		}
+	}
+}
+
+// lateAnswers is a journal whose second answer about object IDs comes when something
+// was written down meanwhile.
+type lateAnswers struct {
+	*storetest.Journal
+	calls   atomic.Int32
+	once    gosync.Once
+	written chan struct{}
+}
+
+func (j *lateAnswers) ByObject(ctx context.Context, ids []string) ([]*state.Row, error) {
+	n := j.calls.Add(1)
+	rows, err := j.Journal.ByObject(ctx, ids)
+	if n == 2 {
+		<-j.written
+	}
+	return rows, err
+}
+
+func (j *lateAnswers) Commit(ctx context.Context, tx *state.Tx, durable bool) error {
+	err := j.Journal.Commit(ctx, tx, durable)
+	here := func(r *state.Row) bool { return r.Status == state.Here && r.Alive(state.A) && r.Alive(state.B) }
+	if j.calls.Load() > 0 && (len(tx.Problems) > 0 || slices.ContainsFunc(tx.Rows, here)) {
+		j.once.Do(func() { close(j.written) })
+	}
+	return err
+}
+
+// A mailbox that hears late that another one has brought its messages does not fetch
+// them again.
+func TestLateAnswerFetchesNothingTwice(t *testing.T) {
+	t.Parallel()
+	for range 30 {
+		w := newWorld()
+		w.store[0].EmailIDs, w.store[1].Links = true, true
+		for _, name := range []string{"INBOX", "Work"} {
+			w.store[0].AddBox(name)
+			for i := range 3 {
+				content := fmt.Sprintf("Message-ID: <l%d@x>\r\n\r\nlate\r\n", i)
+				w.store[0].Put(name, mail.Flags{}, dateOf(content), content)
+			}
+		}
+		j := &lateAnswers{Journal: w.journal, written: make(chan struct{})}
+		w.mustRun(t, sync.Backup(), func(o *sync.Options) { o.Journal, o.Workers = j, 2 })
+		if w.store[0].Fetched != 3 {
+			t.Fatalf("%d bodies were fetched, want 3", w.store[0].Fetched)
 		}
 	}
 }
