@@ -255,6 +255,15 @@ func (s *session) importTree(o *options, path string, e endpoint, open *closers)
 	return s.runImport(o, rolesStore{tree, s.knownRoles(filepath.Join(tree.StateDir(), stateFile))}, d, open)
 }
 
+const (
+	// importWindow is how many new messages are listed at a time: what is in the
+	// archive is in memory already.
+	importWindow = 5000
+	// treeWorkers is how many mailboxes of a Maildir are written side by side: one
+	// disk takes no more of them at a time.
+	treeWorkers = 2
+)
+
 // runImport brings what a store has to the destination. The state is made for the
 // occasion: what is there already is found by its content.
 func (s *session) runImport(o *options, from mail.Store, d *dest, open *closers) (*sync.Report, error) {
@@ -283,9 +292,10 @@ func (s *session) runImport(o *options, from mail.Store, d *dest, open *closers)
 	defer display.Close()
 	so := sync.Options{
 		A: from, B: mapping.New(d.store, routes), Policy: sync.Import(), Journal: db, Command: "import",
-		Match: matchRoutes(patterns, routes), Filter: filter(o.withFlags(&config.Account{}), s.env), DryRun: o.dryRun,
+		Match: matchRoutes(patterns, routes), Filter: filter(o.withFlags(&config.Account{}), s.env), DryRun: o.dryRun, Window: importWindow,
 		FailRefused: d.account.Refused == config.RefusedFail, Batch: paced(d.account, state.B), Progress: display, Now: s.env.Now,
 	}
+	so.Workers = treeWorkers
 	if d.server != nil {
 		so.Workers = d.server.Connections()
 	}

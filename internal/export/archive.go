@@ -162,7 +162,16 @@ func (e entry) compare(o entry) int {
 }
 
 // key names the message. Keys sort as entries do.
-func (e *entry) key() string { return fmt.Sprintf("%s.%010d", hex.EncodeToString(e.digest[:]), e.n) }
+func (e *entry) key() string {
+	const digits = 10
+	var b [2*sha256.Size + 1 + digits]byte
+	hex.Encode(b[:], e.digest[:])
+	b[2*sha256.Size] = '.'
+	for i, n := len(b)-1, e.n; i > 2*sha256.Size; i, n = i-1, n/10 {
+		b[i] = byte('0' + n%10)
+	}
+	return string(b[:])
+}
 
 // mailbox is the mailbox of a name, made when there is none.
 func (a *Archive) mailbox(name string, use mail.SpecialUse) *archiveBox {

@@ -79,48 +79,69 @@ func (o *openBox) Close() error { return nil }
 
 const moreCursor = "more|"
 
+// errEnough ends a walk over what is known.
+var errEnough = errors.New("enough")
+
 // Changes compares with what is known. A cursor of a delta with More is the key of
-// the last message that was listed; any other stands for the beginning.
+// the last message that was listed; any other stands for the beginning. Each window
+// looks at what comes behind the one before it, and the last one at all that is known
+// as well.
 func (o *openBox) Changes(ctx context.Context, since mail.Cursor, known mail.Known, limit int) (d mail.Delta, err error) {
-	after, _ := strings.CutPrefix(string(since), moreCursor)
-	list, at := o.b.entries, 0
-	arrive := func(e *entry) {
-		switch key := e.key(); {
-		case key <= after && after != "":
-		case len(d.New) >= limit:
-			d.More = true
-		default:
-			d.New = append(d.New, o.message(e, key))
-			d.Cursor = mail.Cursor(moreCursor + key)
-		}
+	after, more := strings.CutPrefix(string(since), moreCursor)
+	if !more {
+		after = ""
 	}
+	if err := o.arrivals(ctx, &d, after, known, limit); err != nil || d.More {
+		return d, err
+	}
+	d.Cursor = "all"
+	at, list := 0, o.b.entries
 	err = known.Each(ctx, mail.Ref{}, mail.Ref{}, func(ref mail.Ref, flags mail.Flags) error {
 		for at < len(list) && list[at].key() < ref.Key {
-			arrive(&list[at])
 			at++
 		}
-		if at == len(list) || list[at].key() != ref.Key {
+		switch {
+		case at == len(list) || list[at].key() != ref.Key:
 			d.Gone = append(d.Gone, ref)
-			return nil
+		case !list[at].flags.Equal(flags):
+			d.Flags = append(d.Flags, mail.FlagState{Ref: ref, Flags: list[at].flags})
 		}
-		if now := list[at].flags; !now.Equal(flags) {
-			d.Flags = append(d.Flags, mail.FlagState{Ref: ref, Flags: now})
-		}
-		at++
 		return nil
 	})
-	if err != nil {
-		return mail.Delta{}, err
+	return d, err
+}
+
+// arrivals lists what is not known behind a key.
+func (o *openBox) arrivals(ctx context.Context, d *mail.Delta, after string, known mail.Known, limit int) error {
+	list := o.b.entries
+	at := sort.Search(len(list), func(i int) bool { return list[i].key() > after })
+	until := func(key string) error {
+		for ; at < len(list) && (key == "" || list[at].key() < key); at++ {
+			if len(d.New) >= limit {
+				d.More = true
+				d.Cursor = mail.Cursor(moreCursor + d.New[len(d.New)-1].Ref.Key)
+				return errEnough
+			}
+			d.New = append(d.New, o.message(&list[at], list[at].key()))
+		}
+		return nil
 	}
-	for ; at < len(list) && !d.More; at++ {
-		arrive(&list[at])
+	err := known.Each(ctx, mail.Ref{Key: after}, mail.Ref{}, func(ref mail.Ref, _ mail.Flags) error {
+		if err := until(ref.Key); err != nil {
+			return err
+		}
+		if at < len(list) && list[at].key() == ref.Key {
+			at++
+		}
+		return nil
+	})
+	if err == nil {
+		err = until("")
 	}
-	if d.More {
-		d.Gone = nil
-	} else {
-		d.Cursor = "all"
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	return d, ctx.Err()
+	return err
 }
 
 func (o *openBox) message(e *entry, key string) mail.Message {
