@@ -172,3 +172,20 @@ func (p pickedMailbox) Changes(ctx context.Context, since mail.Cursor, known mai
 	d.New = slices.DeleteFunc(d.New, func(m mail.Message) bool { return !p.chosen(m.Ref) })
 	return d, err
 }
+
+// Headers implements mail.HeaderReader, with whole messages where the mailbox cannot.
+func (p pickedMailbox) Headers(ctx context.Context, refs []mail.Ref, fn func(mail.Message, []byte) error) error {
+	if r, ok := p.Mailbox.(mail.HeaderReader); ok {
+		return r.Headers(ctx, refs, fn)
+	}
+	return p.Fetch(ctx, refs, func(f mail.Fetched) error {
+		if f.Err != nil {
+			return nil
+		}
+		head, err := io.ReadAll(io.LimitReader(f.Body, mail.MaxHeader))
+		if err != nil {
+			return nil // it cannot be read
+		}
+		return fn(f.Message, head)
+	})
+}
