@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,9 +31,15 @@ func (c *Copy) meter(body io.Reader) *meter {
 }
 
 // sameFirst picks from rows those that have a message's content, and after them
-// those that have what a server makes of it.
-func sameFirst(rows []*state.Row, digest mail.Digest, alter *mail.Altering) []*state.Row {
+// those that have what a server makes of it. Of each those of the message's date come
+// first: another message may have become equal to it.
+func sameFirst(rows []*state.Row, msg *mail.Message, alter *mail.Altering) []*state.Row {
 	var same, made []*state.Row
+	digest := msg.ID.Digest
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b *state.Row) int {
+		return cmp.Compare(a.Date.Sub(msg.Date).Abs(), b.Date.Sub(msg.Date).Abs())
+	})
 	for _, row := range rows {
 		if row.Ident.Digest == digest || row.Ident.Plain == digest {
 			same = append(same, row)
@@ -104,7 +111,11 @@ func (r *run) altered(ctx context.Context, b *box, s state.Side, list []mail.Siz
 		return err
 	}
 	for _, row := range rows {
-		r.noteAltered(b, s, row, fmt.Sprintf("%d octets there, and %d were sent", size[row.Ref[s]], row.Size))
+		sent := row.Size
+		if row.Sent != nil && row.Sent.Side == s { // repaired
+			sent = row.Sent.Size
+		}
+		r.noteAltered(b, s, row, fmt.Sprintf("%d octets there, and %d were sent", size[row.Ref[s]], sent))
 	}
 	return nil
 }

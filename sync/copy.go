@@ -366,7 +366,7 @@ func (c *copier) row(cp *Copy, msg mail.Message) *state.Row {
 func (c *copier) alreadyThere(cp *Copy, msg mail.Message, alter *mail.Altering) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, there := range sameFirst(cp.Maybe, msg.ID.Digest, alter) {
+	for _, there := range sameFirst(cp.Maybe, &msg, alter) {
 		if c.pairs[there] {
 			continue
 		}

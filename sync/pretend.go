@@ -86,7 +86,7 @@ type TooLarge struct {
 }
 
 func (r *reporter) tooLarge(mailbox string, c Copy, most int64) {
-	r.problem(Problem{Mailbox: mailbox, Side: c.To.Other(), Ref: c.Msg.Ref, Date: c.Msg.Date, Size: c.Msg.Size, Kind: mail.KindQuota,
+	r.problem(Problem{Mailbox: mailbox, Side: c.To.Other(), Ref: c.Msg.Ref, Date: c.Msg.Date, Size: c.Msg.Size, Kind: mail.KindTooLarge,
 		Reason: fmt.Sprintf("the message has %d octets, the server takes at most %d", c.Msg.Size, most)})
 	r.mu.Lock()
 	defer r.mu.Unlock()
