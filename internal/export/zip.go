@@ -18,6 +18,11 @@ import (
 // usual level.
 const zipLevel = 5
 
+// zipAhead is the size up to which a message is compressed ahead, and written with its
+// sizes before it. What is larger has them behind it, whether it fits into memory or not:
+// the same mail gives the same archive.
+const zipAhead = 256 << 10
+
 // deflaters are compressors that are not in use.
 var deflaters = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(io.Discard, zipLevel)
@@ -55,8 +60,15 @@ func (a *appender) Write(p []byte) (int, error) {
 }
 
 func (z *zipper) prepare(it *item, enc []byte) ([]byte, error) {
-	if it.body.file != nil {
+	if it.body.size > zipAhead {
 		return enc, nil
+	}
+	if it.body.file != nil { // there was no room for it
+		mem := make([]byte, it.body.size)
+		if _, err := io.ReadFull(it.body.reader(), mem); err != nil {
+			return enc, err
+		}
+		it.body = part{mem: mem, size: it.body.size}
 	}
 	it.crc = crc32.ChecksumIEEE(it.body.mem)
 	to := appender{enc}
@@ -81,7 +93,7 @@ func (z *zipper) add(it *item) (record, error) {
 	name := z.path + "/" + it.base
 	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
 	setZipTime(h, it.msg.Date)
-	if it.body.file != nil {
+	if it.body.size > zipAhead {
 		h.Modified = clampZip(it.msg.Date)
 		w, err := z.z.CreateHeader(h)
 		if err == nil {
