@@ -133,9 +133,9 @@ var volatile = []struct {
 	{regexp.MustCompile(`\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d`), "2025-01-01 00:00:00"},
 	{regexp.MustCompile(` to 2025-01-01 00:00:00`), ""}, // within a second or not
 	{regexp.MustCompile(`"(started|finished|kept_since|kept_until)":"[^"]*"`), `"$1":"2025-01-01T00:00:00Z"`},
+	{regexp.MustCompile(`\b[0-9a-f]{12}\.\d{10}\.[0-9A-Za-z_.\-]+\.[0-9A-Za-z_.\-]+`), "TAG.KEY"},
 	{regexp.MustCompile(`\d{10}\.[0-9A-Za-z_.\-]+\.[0-9A-Za-z_.\-]+`), "KEY"},
 	{regexp.MustCompile(`\d{8}T\d{6}Z`), "RUN"},
-	{regexp.MustCompile(`\b[0-9a-f]{12}\.KEY`), "TAG.KEY"},
 	{regexp.MustCompile(`(?m)^[0-9a-f]{8}(  \d{4}-)`), "SHORT$1"},
 	{regexp.MustCompile(`"short":"[0-9a-f]{8}"`), `"short":"SHORT"`},
 	{regexp.MustCompile(`"id":"[0-9a-f]{16}"`), `"id":"ID"`},
