@@ -273,16 +273,7 @@ func (v *verifier) extras(ctx context.Context, rec *state.Mailbox, mb mail.Mailb
 
 // eachWindow lists all messages of a mailbox.
 func eachWindow(ctx context.Context, mb mail.Mailbox, fn func([]mail.Message) error) error {
-	for since := mail.Cursor(""); ; {
-		d, err := mb.Changes(ctx, since, nothing{}, 20000)
-		if err != nil {
-			return err
-		}
-		if err := fn(d.New); err != nil || !d.More {
-			return err
-		}
-		since = d.Cursor
-	}
+	return mail.Windows(ctx, mb, 20000, func(d *mail.Delta) error { return fn(d.New) })
 }
 
 // windows opens a mailbox of side A and lists it.

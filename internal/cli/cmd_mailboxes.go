@@ -100,12 +100,8 @@ func countIn(ctx context.Context, store mail.Store, name string) (messages int, 
 		return 0, 0, err
 	}
 	defer box.Close()
-	for since := mail.Cursor(""); ; {
-		delta, err := box.Changes(ctx, since, nothingKnown{}, 20000)
-		if err != nil {
-			return 0, 0, err
-		}
-		for _, m := range delta.New {
+	err = mail.Windows(ctx, box, 20000, func(d *mail.Delta) error {
+		for _, m := range d.New {
 			messages++
 			if m.Size < 0 || bytes < 0 {
 				bytes = -1
@@ -113,20 +109,9 @@ func countIn(ctx context.Context, store mail.Store, name string) (messages int, 
 				bytes += m.Size
 			}
 		}
-		if !delta.More {
-			return messages, bytes, nil
-		}
-		since = delta.Cursor
-	}
-}
-
-// nothingKnown is a mail.Known without messages: everything is new.
-type nothingKnown struct{}
-
-func (nothingKnown) Count() int { return 0 }
-
-func (nothingKnown) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
-	return nil
+		return nil
+	})
+	return messages, bytes, err
 }
 
 // openForReading opens whatever the endpoint names; where names it in errors.

@@ -70,15 +70,16 @@ func (v *pastVerifier) box(name string) error {
 	}
 	defer mb.Close()
 	v.out.Mailboxes++
-	d, err := mb.Changes(v.s.ctx, "", nothingKnown{}, 0)
-	if err != nil {
-		return err
-	}
 	var refs []mail.Ref
-	for _, m := range d.New {
-		if v.filter.Pass(m) {
-			refs = append(refs, m.Ref)
+	if err := mail.Windows(v.s.ctx, mb, 20000, func(d *mail.Delta) error {
+		for _, m := range d.New {
+			if v.filter.Pass(m) {
+				refs = append(refs, m.Ref)
+			}
 		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return mb.Fetch(v.s.ctx, refs, func(f mail.Fetched) error {
 		v.out.Messages++

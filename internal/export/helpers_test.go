@@ -140,3 +140,12 @@ func differ(got, want []string) string {
 	}
 	return b.String()
 }
+
+// nothing is a mail.Known without messages: everything is new.
+type nothing struct{}
+
+func (nothing) Count() int { return 0 }
+
+func (nothing) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
+	return nil
+}

@@ -34,11 +34,7 @@ const window = 20000
 // list lists what is to be written of a mailbox, in the order of the archive: by
 // date, Message-ID, content and flags, which are the same wherever the mailbox is.
 func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err error) {
-	for since := mail.Cursor(""); ; {
-		d, err := mb.Changes(ctx, since, nothing{}, window)
-		if err != nil {
-			return nil, err
-		}
+	err = mail.Windows(ctx, mb, window, func(d *mail.Delta) error {
 		for i := range d.New {
 			m := &d.New[i]
 			if !r.Filter(*m) || !r.match.Flags(m.Flags) {
@@ -53,10 +49,10 @@ func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err erro
 		if d.Missing > 0 {
 			r.problem(Problem{Mailbox: mb.Info().Name, Size: -1, Err: &mail.Error{Scope: mail.ScopeMessage, Kind: mail.KindProtocol, Err: errString("messages are left out: " + d.Unsettled)}})
 		}
-		if !d.More {
-			break
-		}
-		since = d.Cursor
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if all, err = r.choose(ctx, mb, all); err != nil {
 		return nil, err
@@ -189,15 +185,6 @@ func chunks(all []listed) (list [][]listed) {
 		list = append(list, all[from:])
 	}
 	return list
-}
-
-// nothing is a mail.Known without messages: everything is new.
-type nothing struct{}
-
-func (nothing) Count() int { return 0 }
-
-func (nothing) Each(context.Context, mail.Ref, mail.Ref, func(mail.Ref, mail.Flags) error) error {
-	return nil
 }
 
 type errString string

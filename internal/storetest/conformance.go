@@ -343,6 +343,28 @@ func testWindows(t *testing.T, _ Config, s mail.Store) {
 	if d.More || len(seen) != len(refs) {
 		t.Errorf("%d messages were listed, more %v; want %d and an end", len(seen), d.More, len(refs))
 	}
+	again, err := s.Examine(t.Context(), "Suite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	seen, calls := make(map[mail.Ref]int), 0
+	if err := mail.Windows(t.Context(), again, 5, func(d *mail.Delta) error {
+		if calls++; calls > 40 {
+			return errors.New("there is no end of windows")
+		}
+		for _, msg := range d.New {
+			seen[msg.Ref]++
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	for _, ref := range refs {
+		if seen[ref] != 1 {
+			t.Errorf("of all, %v was listed %d times, want once", ref, seen[ref])
+		}
+	}
 }
 
 func testFlags(t *testing.T, _ Config, s mail.Store) {
