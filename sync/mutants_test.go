@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{"plan.go", "r.Ref[s], r.Flags[s], r.Gone[s] = a.msg.Ref, a.msg.Flags, 0\n\tp.Records", "r.Ref[s], r.Flags[s], r.Gone = a.msg.Ref, a.msg.Flags, [2]int64{}\n\tp.Records", "a message removed from the copy comes back"},
 	{"pair.go", "k, ok := key(&a.msg)\n\t\t\tif a.taken || !ok {", "k, ok := key(&a.msg)\n\t\t\tif !ok {", "one message is paired twice"},
 	{"pair.go", "return identityKey{digest: m.ID.Digest}, m.ID.Digest.Known()", "return identityKey{digest: m.ID.Digest}, true", "unknown digests are equal"},
-	{"pair.go", "for i := range min(len(as), len(bs)) {\n\t\t\ttake(as[i], bs[i])", "for i := range min(len(as), len(bs), 1) {\n\t\t\ttake(as[i], bs[i])", "of several equal messages one is paired"},
+	{"pair.go", "for i := range min(len(as), len(bs)) {\n\t\t\t\ttake(as[i], bs[i])", "for range min(len(as), len(bs)) {\n\t\t\t\ttake(as[0], bs[0])", "of several equal messages one is paired, again and again"},
 	{"pair.go", "case TrustID:", "case TrustID, TrustDigest:", "headers are believed where both sides have a base"},
 	{"pair.go", "return k, ok && m.ID.MessageID != 0", "return k, ok", "date and size are an identity"},
 	{"pair.go", "alike(bs) && len(as) <= len(bs)", "alike(bs)", "of several that may differ any is taken"},

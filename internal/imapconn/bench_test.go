@@ -30,7 +30,7 @@ func BenchmarkParseList(b *testing.B) {
 				raw[i] = []byte(strings.TrimSuffix(line, "\r\n"))
 			}
 			n := 0
-			lf := &listFetch{parser: newItemParser(), room: 1 << 30, fn: func(it Item) error {
+			lf := &listFetch{parser: newItemParser(EmailID | GmailMsgID), room: 1 << 30, fn: func(it Item) error {
 				n++
 				return nil
 			}}

@@ -274,7 +274,7 @@ func (c *Conn) fetchLone(ctx context.Context, uid uint32, fn func(Item, int64, i
 // fetchChunk is FetchBodies for one command. late are the messages to be read
 // one by one.
 func (c *Conn) fetchChunk(ctx context.Context, set UIDSet, lone uint32, fn func(Item, int64, io.Reader) error) (late UIDSet, err error) {
-	bf := &bodyFetch{want: set, lone: lone, parser: newItemParser(), items: make(map[uint32]*bodyTail)}
+	bf := &bodyFetch{want: set, lone: lone, parser: newItemParser(0), items: make(map[uint32]*bodyTail)}
 	w := c.wire
 	if err := w.Err(); err != nil {
 		return late, lostError("fetch", err)

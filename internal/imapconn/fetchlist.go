@@ -116,7 +116,7 @@ func (c *Conn) FetchList(ctx context.Context, set UIDSet, items Items, changedSi
 	}
 	names := fetchNames(items)
 	// VANISHED without EARLIER comes whenever QRESYNC is on (RFC 7162, 3.2.10.2).
-	lf := &listFetch{fn: fn, gone: gone, parser: newItemParser()}
+	lf := &listFetch{fn: fn, gone: gone, parser: newItemParser(items)}
 	c.wire.list.Store(lf)
 	defer c.wire.list.Store(nil)
 	for _, chunk := range set.Chunks(MaxSetBytes) {

@@ -109,7 +109,11 @@ func (s *fetchScanner) next() bool {
 
 // itemParser turns the items of FETCH responses into Items. It remembers flag
 // lists: a mailbox has few different ones, and so a line costs no allocation.
+//
+// IDs are taken only where they were asked for: who trusts them does so because the
+// server says that it has them, and one that sends them unasked may mean anything.
 type itemParser struct {
+	asked Items
 	flags map[string]mail.Flags
 }
 
@@ -120,7 +124,9 @@ const (
 	maxFlagList  = 32 << 10
 )
 
-func newItemParser() *itemParser { return &itemParser{flags: make(map[string]mail.Flags)} }
+func newItemParser(asked Items) *itemParser {
+	return &itemParser{asked: asked, flags: make(map[string]mail.Flags)}
+}
 
 // apply takes the scanner's current item into it.
 func (p *itemParser) apply(it *Item, name, val []byte) {
@@ -138,11 +144,11 @@ func (p *itemParser) apply(it *Item, name, val []byte) {
 			it.ModSeq, _ = parseUint64(inParens(val))
 		}
 	case 7:
-		if equalFold(name, "EMAILID") {
+		if p.asked&EmailID != 0 && equalFold(name, "EMAILID") {
 			it.EmailID = string(inParens(val))
 		}
 	case 10:
-		if equalFold(name, "X-GM-MSGID") && it.EmailID == "" {
+		if p.asked&GmailMsgID != 0 && equalFold(name, "X-GM-MSGID") && it.EmailID == "" {
 			if id, ok := parseUint64(val); ok {
 				it.EmailID = strconv.FormatUint(id, 10)
 			}

@@ -141,7 +141,7 @@ func FuzzFetchItems(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	parser := newItemParser()
+	parser := newItemParser(EmailID | GmailMsgID)
 	parse := func(resp []byte) (Item, bool) {
 		s, _, ok := fetchItems(resp)
 		it := Item{Size: -1}

@@ -275,6 +275,23 @@ func TestOddBodies(t *testing.T) {
 	}
 }
 
+// A server that sends IDs without being asked gives one to all messages, perhaps: they
+// are not taken.
+func TestIDsAreTakenWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[Items]string{Flags: "", Flags | EmailID: "M1", Flags | GmailMsgID: "7"} {
+		c := script(t, "* 1 FETCH (X-GM-MSGID 7 UID 5 FLAGS () EMAILID (M1))\r\nTAG OK done\r\n")
+		got := "-"
+		err := c.FetchList(t.Context(), NewUIDSet(5, 5), asked, 0, false, func(it Item) error {
+			got = it.EmailID
+			return nil
+		}, nil)
+		if err != nil || got != want {
+			t.Errorf("asked for %v: got %q, %v, want %q", asked, got, err, want)
+		}
+	}
+}
+
 func TestOddListings(t *testing.T) {
 	for name, tt := range map[string]struct{ line, want string }{
 		"all":             {`UID 5 FLAGS (\Seen) MODSEQ (77) RFC822.SIZE 9 INTERNALDATE "17-Jul-1996 02:44:25 +0200" EMAILID (M1)`, `5 (\Seen) 77 9 1996-07-17T00:44:25 M1`},
@@ -315,7 +332,7 @@ func TestOddListings(t *testing.T) {
 			var set UIDSet
 			set.AddRange(1, 100)
 			got := ""
-			err := c.FetchList(t.Context(), set, Flags, 0, false, func(it Item) error {
+			err := c.FetchList(t.Context(), set, Flags|EmailID|GmailMsgID, 0, false, func(it Item) error {
 				got = fmt.Sprint(it.UID)
 				if it.HasFlags {
 					got += " (" + it.Flags.String() + ")"
