@@ -2,7 +2,10 @@
 
 package maildir
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 // The system's reasons, by what they mean for a message on its way to disk.
 // 112 is ERROR_DISK_FULL, 39 ERROR_HANDLE_DISK_FULL, 19 ERROR_WRITE_PROTECT,
@@ -16,4 +19,6 @@ var (
 	errsBusy     = []error{syscall.Errno(4)}
 	errsName     = []error{syscall.Errno(206), syscall.Errno(123)}
 	errsBadTime  = []error{syscall.Errno(87)}
+	// errsOdd are how a file system refuses a character of a name.
+	errsOdd = []error{fs.ErrInvalid, fs.ErrNotExist, syscall.Errno(123)}
 )

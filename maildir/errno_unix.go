@@ -2,7 +2,10 @@
 
 package maildir
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 // The system's reasons, by what they mean for a message on its way to disk.
 var (
@@ -12,4 +15,8 @@ var (
 	errsBusy     = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN}
 	errsName     = []error{syscall.ENAMETOOLONG, syscall.EILSEQ}
 	errsBadTime  = []error{syscall.EINVAL, syscall.ERANGE, syscall.EOVERFLOW}
+	// errsOdd are how file systems refuse a character of a name: FAT, exFAT and NTFS
+	// with EINVAL, a share of Windows with ENOENT, those that want UTF-8 with EILSEQ,
+	// and those that are programs (FUSE) with a lack of permission.
+	errsOdd = []error{fs.ErrInvalid, syscall.EINVAL, syscall.EILSEQ, fs.ErrNotExist, fs.ErrPermission}
 )

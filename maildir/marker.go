@@ -73,7 +73,9 @@ func (s *Store) settle() error {
 	if s.esc.portable {
 		s.infoSep = ';'
 	}
-	s.fold = s.folds()
+	if s.fold, err = s.folds(); err != nil {
+		return fail("open", "", mail.ScopeAccount, mail.Ref{}, err)
+	}
 	return nil
 }
 
@@ -134,7 +136,11 @@ func (s *Store) checkMarker() error {
 
 // guessLayout tells from what is there how a tree without a marker is laid out.
 func (s *Store) guessLayout() (Layout, error) {
-	isMaildir := isDir(s.root, "cur")
+	st, err := s.root.Lstat("cur")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fail("open", "", mail.ScopeAccount, mail.Ref{}, err)
+	}
+	isMaildir := err == nil && st.Mode.IsDir()
 	want := s.opts.Layout
 	switch {
 	case isMaildir && (want == Verbatim || want == Flat):
@@ -153,7 +159,8 @@ func isDir(d Dir, name string) bool {
 	return err == nil && st.Mode.IsDir()
 }
 
-// makeMarker sets the state directory up. The marker comes last.
+// makeMarker sets the state directory up. The marker comes last: what fails
+// before leaves nothing decided, and the next run looks again.
 func (s *Store) makeMarker() error {
 	var id [16]byte
 	if _, err := io.ReadFull(s.opts.Rand, id[:]); err != nil {
@@ -170,17 +177,35 @@ func (s *Store) makeMarker() error {
 			return err
 		}
 	}
-	const odd = "probe:*?"
-	err = writeSmall(dir, odd, nil)
-	switch {
-	case err == nil:
-		if err := dir.Remove(odd); err != nil {
-			return err
-		}
-	case !errors.Is(err, fs.ErrExist) && !isAny(err, errsFull) && !isAny(err, errsIO):
-		s.mark.Portable = true
+	if s.mark.Portable, err = refusesOdd(dir); err != nil {
+		return err
 	}
 	return s.writeMarker()
+}
+
+// refusesOdd reports whether the file system refuses the characters that Windows
+// does, the one between key and flags among them. The answer is for good, so that
+// only an error that can mean the name counts (see errsOdd), and only where a plain
+// name is taken at the same time: anything else tells nothing, and is returned.
+func refusesOdd(dir Dir) (bool, error) {
+	const odd, plain = "probe:*?", "probe-plain"
+	if pathSeparator == '\\' {
+		return true, nil
+	}
+	err := tryName(dir, odd)
+	if err == nil || !isAny(err, errsOdd) {
+		return false, err
+	}
+	return true, tryName(dir, plain)
+}
+
+// tryName makes an empty file and removes it, also one that a run left that was
+// stopped in between.
+func tryName(d Dir, name string) error {
+	if err := writeSmall(d, name, nil); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return d.Remove(name)
 }
 
 func (s *Store) writeMarker() error {
@@ -199,19 +224,27 @@ func (s *Store) writeMarker() error {
 	return s.root.Sync()
 }
 
-// folds looks for the probe file under another case and normalisation.
-func (s *Store) folds() bool {
+// folds looks for the probe file under another case and normalisation. A tree
+// without a state directory is open for reading only, and has none.
+func (s *Store) folds() (bool, error) {
 	dir, err := s.root.OpenDir(s.layout.stateDir())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer dir.Close()
 	for _, name := range []string{strings.Replace(probeFile, "probe", "PROBE", 1), "probe-e\u0301"} {
-		if _, err := dir.Lstat(name); err == nil {
-			return true
+		_, err := dir.Lstat(name)
+		if err == nil {
+			return true, nil
+		}
+		if !isAny(err, errsOdd) {
+			return false, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // maxSmall is the largest control file that is read.

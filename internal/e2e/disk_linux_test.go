@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -394,8 +395,25 @@ func failAt(t *testing.T, w *killWorld, strace, name, how string) int {
 	} else {
 		w.checkEnd(t, a)
 	}
+	checkInfo(t, a.dir)
 	if t.Failed() {
 		t.Logf("%s %s: %s", name, how, c)
 	}
 	return c.code
+}
+
+// checkInfo fails the test when flags stand where only a disk of Windows has them:
+// mail readers do not look there.
+func checkInfo(t testing.TB, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.Contains(d.Name(), ";2,") {
+			t.Errorf("mail readers see no flags: %s", path)
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

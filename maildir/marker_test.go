@@ -1,0 +1,146 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"testing"
+
+	"postbag/internal/mail"
+)
+
+// askFS calls ask ahead of every operation that reads names, which may refuse it.
+type askFS struct {
+	FS
+	ask func(op string) error
+}
+
+func (f askFS) OpenRoot(path string) (Dir, error) {
+	d, err := f.FS.OpenRoot(path)
+	return askDir{d, f.ask}, err
+}
+
+type askDir struct {
+	Dir
+	ask func(op string) error
+}
+
+func (d askDir) OpenDir(name string) (Dir, error) {
+	if err := d.ask("open " + name); err != nil {
+		return nil, err
+	}
+	sub, err := d.Dir.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return askDir{sub, d.ask}, nil
+}
+
+func (d askDir) Open(name string) (File, error) {
+	if err := d.ask("open " + name); err != nil {
+		return nil, err
+	}
+	return d.Dir.Open(name)
+}
+
+func (d askDir) Lstat(name string) (Stat, error) {
+	if err := d.ask("lstat " + name); err != nil {
+		return Stat{}, err
+	}
+	return d.Dir.Lstat(name)
+}
+
+func (d askDir) Stat() (Stat, error) {
+	if err := d.ask("stat"); err != nil {
+		return Stat{}, err
+	}
+	return d.Dir.Stat()
+}
+
+// decided is what a tree is taken for, and what lies in its state directory.
+func decided(s *Store, f *memFS) string {
+	dir := f.nodes[f.nodes[1].entries[s.layout.stateDir()]]
+	return fmt.Sprintf("layout %s, portable %v, separator %c, fold %v: %q",
+		s.layout, s.esc.portable, s.infoSep, s.fold, slices.Sorted(maps.Keys(dir.entries)))
+}
+
+// Whatever fails while a tree is set up, for once or for the whole run, ends the run
+// with a word about it, and the next one takes the tree for what it is, on a disk
+// that takes all names and on one that does not: the flags are where mail readers look.
+func TestSetUpThatFails(t *testing.T) {
+	t.Parallel()
+	plain := func(f *memFS) FS { return f }
+	folding := func(f *memFS) FS { return foldFS{f} }
+	for _, test := range []struct {
+		name    string
+		disk    func(*memFS) FS
+		maildir bool
+		want    string
+	}{
+		{"all names", plain, false, `layout verbatim, portable false, separator :, fold false: [".noindex" "probe-é" "root"]`},
+		{"Windows names", folding, false, `layout verbatim, portable true, separator ;, fold true: [".noindex" "probe-é" "root"]`},
+		{"a Maildir", plain, true, `layout maildir++, portable false, separator :, fold false: [".noindex" "probe-é" "root"]`},
+	} {
+		for _, reason := range []error{syscall.EMFILE, syscall.ENOSPC, syscall.EIO, syscall.ENOMEM, syscall.EDQUOT} {
+			for _, once := range []bool{true, false} {
+				failed := true
+				for nth := 0; failed; nth++ {
+					failed = failSetUp(t, test.disk, test.maildir, reason, nth, once, test.want)
+				}
+			}
+		}
+	}
+}
+
+// failSetUp sets a tree up with the nth operation failing, or that and all after
+// it, then again undisturbed; and tells whether there was such an operation.
+func failSetUp(t *testing.T, disk func(*memFS) FS, maildir bool, reason error, nth int, once bool, want string) bool {
+	t.Helper()
+	f := newMemFS()
+	if maildir {
+		if err := (&memDir{f, 1}).Mkdir("cur"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, failed := 0, ""
+	ask := func(op string) error {
+		n++
+		if n-1 < nth || once && n-1 > nth {
+			return nil
+		}
+		if failed == "" {
+			failed = op
+		}
+		return fmt.Errorf("%s: %w", op, reason)
+	}
+	f.before = ask
+	open := func(ask func(string) error) (*Store, error) {
+		return Open("/mail", Options{FS: askFS{disk(f), ask}, Create: true})
+	}
+	s, err := open(ask)
+	f.before = nil
+	what := fmt.Sprintf("%v at operation %d (%s), once %v", reason, nth, failed, once)
+	switch e, _ := errors.AsType[*mail.Error](err); {
+	case err == nil:
+		// What fails when a file is closed that was only read has changed nothing.
+		if failed != "" && failed != "close" {
+			t.Errorf("%s: no word about it", what)
+		}
+		if got := decided(s, f); got != want {
+			t.Errorf("%s: the run takes the tree for\n%s, want\n%s", what, got, want)
+		}
+	case failed == "":
+		t.Fatalf("undisturbed: %v", err)
+	case e == nil || e.Kind != mail.KindDisk || e.Scope != mail.ScopeAccount || e.Hint == "":
+		t.Errorf("%s: %v, want a failed disk and a hint", what, err)
+	}
+	if s, err = open(func(string) error { return nil }); err != nil {
+		t.Fatalf("%s: the next run: %v", what, err)
+	}
+	if got := decided(s, f); got != want {
+		t.Errorf("%s: the next run takes the tree for\n%s, want\n%s", what, got, want)
+	}
+	return failed != ""
+}
