@@ -20,6 +20,24 @@ type intent struct {
 	flags mail.Flags // on the other side
 }
 
+// markBase is the Mark of a row that lost its ref on one side to a rename of our own:
+// the flags of both sides that were on record. It lasts until the row is a pair again.
+func markBase(flags [2]mail.Flags) string {
+	return fmt.Sprintf("base %q %q", flags[0].String(), flags[1].String())
+}
+
+// baseOf is the inverse of markBase; false when a Mark is something else.
+func baseOf(mark string) (base [2]mail.Flags, ok bool) {
+	var flags [2]string
+	if n, err := fmt.Sscanf(mark, "base %q %q", &flags[0], &flags[1]); err != nil || n != 2 {
+		return base, false
+	}
+	for s, text := range flags {
+		base[s] = mail.ParseFlags(strings.Fields(text)...)
+	}
+	return base, true
+}
+
 // String is the intent as a Mark.
 func (i intent) String() string {
 	return fmt.Sprintf("move %d %d %d %q %q", i.moved, i.to, i.ref.UID, i.ref.Key, i.flags.String())

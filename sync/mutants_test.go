@@ -30,8 +30,10 @@ var mutants = []mutant{
 	{"plan.go", "paired := r.Alive(state.A) && r.Alive(state.B)", "paired := true", "a message of one side only is taken for one that was deleted"},
 	{"plan.go", "case !alive[0] && !alive[1]:", "case !alive[0] || !alive[1]:", "a deletion is forgotten"},
 	{"plan.go", "mark := mail.Flags{System: mail.Deleted}", "mark := mail.Flags{}", "a deletion is reported as winning over its own mark"},
-	{"plan.go", "base := a.Flags.Intersect(b.Flags)", "base := a.Flags.Union(b.Flags)", "without a base flags are taken away"},
-	{"plan.go", "do[s].Add = do[s].Add.Minus(deleted)", "_ = deleted", `without a base \Deleted is spread`},
+	{"plan.go", "shared := a.Flags.Intersect(b.Flags)", "shared := a.Flags.Union(b.Flags)", "without a base flags are taken away"},
+	{"plan.go", "do[s].Add = do[s].Add.Minus(mail.Flags{System: mail.Deleted})", "", `without a base \Deleted is spread`},
+	{"plan.go", "base, known := baseOf(r.Mark)", "base, known := baseOf(\"\")", "a rename of the sync's own takes the base away"},
+	{"names.go", "if renamed && row.Mark", "if row.Mark", "flags are taken away where a server numbered anew by itself"},
 	{"plan.go", "case pair[1].row != nil:", "case false:", "a known row is left behind when its message is paired"},
 	{"plan.go", "if a.candidate {", "if false {", "what is only there to be compared with is copied"},
 	{"pair.go", "return in.Policy.May[to].New && ", "return ", "messages are added where the policy does not allow it"},
@@ -39,7 +41,7 @@ var mutants = []mutant{
 	{"plan.go", "r.Ref[s], r.Flags[s], r.Gone[s] = a.msg.Ref, a.msg.Flags, 0\n\tp.Records", "r.Ref[s], r.Flags[s], r.Gone = a.msg.Ref, a.msg.Flags, [2]int64{}\n\tp.Records", "a message removed from the copy comes back"},
 	{"pair.go", "k, ok := key(&a.msg)\n\t\t\tif a.taken || !ok {", "k, ok := key(&a.msg)\n\t\t\tif !ok {", "one message is paired twice"},
 	{"pair.go", "return identityKey{digest: m.ID.Digest}, m.ID.Digest.Known()", "return identityKey{digest: m.ID.Digest}, true", "unknown digests are equal"},
-	{"pair.go", "for i := range min(len(as), len(bs)) {\n\t\t\t\ttake(as[i], bs[i])", "for range min(len(as), len(bs)) {\n\t\t\t\ttake(as[0], bs[0])", "of several equal messages one is paired, again and again"},
+	{"pair.go", "for i := range min(len(as), len(bs)) {\n\t\t\t\ttake(as[i], bs[i])", "for i := range min(len(as), len(bs)) - 1 {\n\t\t\t\ttake(as[i], bs[i])", "of several equal messages one is not paired"},
 	{"pair.go", "case TrustID:", "case TrustID, TrustDigest:", "headers are believed where both sides have a base"},
 	{"pair.go", "return k, ok && m.ID.MessageID != 0", "return k, ok", "date and size are an identity"},
 	{"pair.go", "alike(bs) && len(as) <= len(bs)", "alike(bs)", "of several that may differ any is taken"},
@@ -62,7 +64,7 @@ var mutants = []mutant{
 }
 
 // tables are the tests that every mutant has to pass, and must not: the quick ones.
-const tables = "^(TestMerge|TestPlan|TestFind|TestGuardBounds|TestTree|TestConflictMatrix$|TestMailboxMatrix|TestFlagsWithoutABase)"
+const tables = "^(TestMerge|TestPlan|TestFind|TestGuardBounds|TestTree|TestConflictMatrix$|TestMailboxMatrix|TestFlagsWithoutABase|TestNumberedAnew|TestRenamedWhere)"
 
 // Each mutant of the planner fails a test. The code itself knows nothing of them:
 // the compiler is given another file in its place. The tests inside the package

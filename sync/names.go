@@ -245,6 +245,11 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 		if info != nil && info.ObjectID != "" {
 			b.rec.ObjectID[s] = info.ObjectID
 		}
+		if old := b.saved.Name[s]; info != nil && old != "" && old != b.rec.Name[s] { // a run was cut off after it
+			if err := r.renumbered(ctx, b.rec, state.Side(s), info.Validity); err != nil {
+				return err
+			}
+		}
 	}
 	if !fresh && *b.rec != b.saved || fresh {
 		if err := r.save(ctx, b); err != nil {
@@ -292,9 +297,13 @@ func (r *run) vanished(ctx context.Context, in TreeInput, joins []Join) error {
 	return nil
 }
 
-// voiding is the validity on record while the rows of a side lose their refs. No
-// store has it.
-const voiding = "voiding"
+// voiding is the validity on record while the rows of a side lose their refs, and
+// voidingRenamed while they do because the sync itself renamed the mailbox, on a
+// server that numbers it anew for that. No store has them.
+const (
+	voiding        = "voiding"
+	voidingRenamed = "voiding: renamed"
+)
 
 var errVoid = errors.New("the mailbox was made anew")
 
@@ -302,15 +311,20 @@ var errVoid = errors.New("the mailbox was made anew")
 // that side is void. The rows stay, without it, to be paired again by identity;
 // those that hold nothing else are forgotten. What is not found again counts as
 // gone there; but where both sides may have new messages, and the mailbox was not
-// lost before, as new on the other side: nobody saw it go. A crash in the middle
-// leaves voiding on record, and the next run does it again.
+// lost before, as new on the other side: nobody saw it go. After a rename of our own
+// they keep what both sides agreed on, too: it is known what happened. A crash in the
+// middle leaves voiding on record, and the next run does it again.
 func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) error {
 	o := s.Other()
 	union := b.rec.Gone[s] == 0 && r.Policy.May[s].New && r.Policy.May[o].New
 	if b.rec.Validity[s] != "" && b.rec.Validity[s] != voiding {
 		r.Progress.Note("%s: %s numbers its messages anew; matching them by content", b.name(), r.store[s].Account())
 	}
-	b.rec.Validity[s], b.rec.Cursor[s], b.rec.Stamp[s] = voiding, "", ""
+	renamed := b.rec.Validity[s] == voidingRenamed
+	if !renamed {
+		b.rec.Validity[s] = voiding
+	}
+	b.rec.Cursor[s], b.rec.Stamp[s] = "", ""
 	if err := r.save(ctx, b); err != nil {
 		return err
 	}
@@ -338,6 +352,9 @@ func (r *run) void(ctx context.Context, b *box, s state.Side, validity string) e
 			tx.Delete = append(tx.Delete, row.ID)
 			b.forget(row.ID)
 		case union && row.Alive(o) && row.Gone[s] == 0 && r.Filter.Pass(rowMessage(row, o)):
+			if renamed && row.Mark == "" {
+				row.Mark = markBase(row.Flags)
+			}
 			row.Ref[s], row.Flags[s] = mail.Ref{}, mail.Flags{}
 			tx.Rows = append(tx.Rows, row)
 			tx.Problems = append(tx.Problems, problemOf(quarantined{row, s, errWaiting}, state.Problem{}))

@@ -16,7 +16,8 @@ import (
 //   - Deleted on one side, flags changed on the other: the deletion wins, and is
 //     reported. Deleted on both: forgotten.
 //   - New on both sides with one identity: paired, not copied, and flags are only
-//     added, never \Deleted. Equal messages stay as many as they are.
+//     added, never \Deleted, unless it is on record what both agreed on (see
+//     markBase). Equal messages stay as many as they are.
 //   - A policy that may not change a side gets no action on that side.
 //   - A row of one side, or with one side gone, never brings a message back by
 //     itself.
@@ -209,8 +210,8 @@ func PlanNew(in Input) Plan {
 	return p
 }
 
-// pair joins two arrivals of one identity in one row. There is no base, so both
-// start from the flags that they share.
+// pair joins two arrivals of one identity in one row. Where there is no base, both
+// start from the flags that they share, and \Deleted stays where it is.
 func (p *Plan) pair(in Input, pair [2]*arrival) {
 	for s, a := range pair {
 		if a.ghost {
@@ -229,6 +230,7 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 	case pair[0].row != nil:
 		r = *pair[0].row
 	}
+	base, known := baseOf(r.Mark)
 	r.Ref = [2]mail.Ref{a.Ref, b.Ref}
 	r.Gone = [2]int64{}
 	r.Size, r.Mark = max(a.Size, b.Size), ""
@@ -249,12 +251,17 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 			r.Ident.Digest = b.ID.Digest
 		}
 	}
-	base := a.Flags.Intersect(b.Flags)
-	deleted := mail.Flags{System: mail.Deleted}
-	do, after := mergeFlags(in.Policy, in.Storable, [2]mail.Flags{base, base}, [2]mail.Flags{a.Flags, b.Flags})
-	for s, now := range []mail.Flags{a.Flags, b.Flags} {
-		do[s].Add = do[s].Add.Minus(deleted)
-		after[s] = now.Apply(do[s])
+	now := [2]mail.Flags{a.Flags, b.Flags}
+	if !known {
+		shared := a.Flags.Intersect(b.Flags)
+		base = [2]mail.Flags{shared, shared}
+	}
+	do, after := mergeFlags(in.Policy, in.Storable, base, now)
+	if !known {
+		for s := range now {
+			do[s].Add = do[s].Add.Minus(mail.Flags{System: mail.Deleted})
+			after[s] = now[s].Apply(do[s])
+		}
 	}
 	r.Flags = after
 	p.setFlags(do, &r, nil)

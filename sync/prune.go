@@ -102,7 +102,7 @@ func (r *run) prune(ctx context.Context, o PruneOptions) error {
 // unmatched reports whether side A's messages may be there under refs that nobody has
 // seen yet: then that a row says "gone" means nothing.
 func unmatched(rec *state.Mailbox) bool {
-	return rec.Validity[state.A] == voiding || rec.Name[state.A] != "" && rec.Gone[state.A] == 0 && rec.Cursor[state.A] == ""
+	return rec.Validity[state.A] == voiding || rec.Validity[state.A] == voidingRenamed || rec.Name[state.A] != "" && rec.Gone[state.A] == 0 && rec.Cursor[state.A] == ""
 }
 
 func (r *run) pruneBox(ctx context.Context, p pruned) error {

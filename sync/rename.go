@@ -139,11 +139,39 @@ func (r *run) renameJoin(ctx context.Context, j *Join, s state.Side) error {
 	if j.Record.ID == 0 {
 		return nil
 	}
+	if err := r.renumbered(ctx, j.Record, s, ""); err != nil {
+		return err
+	}
 	// At once: nothing else tells the old name from the new.
 	if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {
 		return err
 	}
 	j.Saved = *j.Record
+	return nil
+}
+
+// renumbered looks whether a mailbox that has a new name, because this sync gave it
+// that, is numbered anew for it, and notes it in the record: then the numbers mean
+// nothing any more, and everything else that is on record does. validity is the one
+// that it has now, "" when that is not known.
+func (r *run) renumbered(ctx context.Context, rec *state.Mailbox, s state.Side, validity string) error {
+	if was := rec.Validity[s]; r.DryRun || was == "" || was == voiding || was == voidingRenamed {
+		return nil
+	}
+	if validity == "" {
+		mb, err := r.store[s].Examine(ctx, rec.Name[s])
+		if err != nil {
+			if mail.AsError(err).Scope == mail.ScopeAccount {
+				return err
+			}
+			return nil // the look tells
+		}
+		defer mb.Close()
+		validity = mb.Info().Validity
+	}
+	if validity != rec.Validity[s] {
+		rec.Validity[s], rec.Stamp[s] = voidingRenamed, ""
+	}
 	return nil
 }
 

@@ -1,9 +1,11 @@
 package sync_test
 
 import (
+	"fmt"
 	"testing"
 
 	"postbag/internal/storetest"
+	"postbag/state"
 	"postbag/sync"
 )
 
@@ -72,4 +74,48 @@ func TestNumberedAnewMatrix(t *testing.T) {
 
 func trashed(stores [2]*storetest.Store) int {
 	return len(stores[0].Trashed) + len(stores[1].Trashed)
+}
+
+// A server that numbers a mailbox anew when it is renamed, as Courier does: the sync
+// that renames it there knows what happened, and brings over what both sides changed
+// in the same interval, \Deleted too, as if the numbers had stayed.
+func TestRenamedWhereThatNumbersAnew(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		here, there string // where X is renamed to New, and where that numbers anew
+		want        string
+	}{
+		{"nothing else", "", "", "New:m[S]"},
+		{"marked there", "", "+T", "New:m[ST]"},
+		{"marked here", "+T", "", "New:m[ST]"},
+		{"flags taken away there", "", "-S", "New:m[]"},
+		{"flags taken away here", "-S", "", "New:m[]"},
+		{"changed on both", "+F, -S", "+R, +T", "New:m[FRT]"},
+		{"deleted here", "gone", "", "New:m[S]"}, // nothing is taken away for it, as ever
+		{"deleted there", "", "gone", "New:m[S]"},
+		{"copied there", "", "copy X", "New:m[S] New:m[S]"},
+	} {
+		for _, s := range []state.Side{state.A, state.B} {
+			t.Run(fmt.Sprintf("%s/on %v", c.name, s), func(t *testing.T) {
+				t.Parallel()
+				w := paired(t, "S", func(w *world) {
+					w.store[s].Forgets = true
+					w.store[s.Other()].ObjectIDs = true
+				})
+				happen(t, w.store[s.Other()], "X", c.here)
+				happen(t, w.store[s], "X", c.there)
+				w.store[s.Other()].RenameBox("X", "New")
+				before := w.clone(-1)
+				w.mustRun(t, sync.TwoWay(), nil)
+				for s, st := range w.store {
+					if got := shown(st); got != c.want {
+						t.Errorf("side %v holds %q, want %q", state.Side(s), got, c.want)
+					}
+				}
+				w.checkQuiet(t, sync.TwoWay())
+				crashEverywhere(t, before, sync.TwoWay(), w, true)
+			})
+		}
+	}
 }

@@ -11,6 +11,7 @@ var serverRows = []Quirk{
 		MaxConnections: 4, // MAXPERIP is 4 by default in old versions
 		Advice: []string{
 			"It has no CONDSTORE: each run lists the flags of all messages.",
+			"A mailbox that is renamed gets another UIDVALIDITY: its messages are matched by content, and those that were deleted since the last sync come back.",
 		},
 		Sources: []Source{
 			{"MaxConnections", "courier-imap, imapd.dist: MAXPERIP", "2026-11"},

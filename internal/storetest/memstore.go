@@ -33,6 +33,8 @@ type Store struct {
 	Once bool
 	// NoStamp makes the store unable to vouch for anything.
 	NoStamp bool
+	// Forgets numbers a mailbox anew when it is renamed, as Courier does.
+	Forgets bool
 	// Refuse, when set, is asked before a message is taken in.
 	Refuse func(body []byte) *mail.Error
 	// Alter, when set, says what becomes of a message that is taken in.
@@ -90,7 +92,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, Once: s.Once, Use: s.Use, NoStamp: s.NoStamp, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, Once: s.Once, Use: s.Use, NoStamp: s.NoStamp, Forgets: s.Forgets, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
 		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
@@ -146,6 +148,9 @@ func (s *Store) rename(from, to string) {
 		if rest, ok := strings.CutPrefix(name, from); ok && (rest == "" || rest[0] == '/') {
 			s.boxes[to+rest] = s.boxes[name]
 			delete(s.boxes, name)
+			if s.Forgets {
+				s.renumber(s.boxes[to+rest])
+			}
 		}
 	}
 }
@@ -223,7 +228,10 @@ func (s *Store) move(box string, ref mail.Ref, to string) mail.Ref {
 func (s *Store) Renumber(box string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.boxes[box]
+	s.renumber(s.boxes[box])
+}
+
+func (s *Store) renumber(b *memBox) {
 	s.names++
 	b.validity = s.names
 	b.next += 100
