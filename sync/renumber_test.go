@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"postbag/internal/mail"
 	"postbag/internal/storetest"
 	"postbag/state"
 	"postbag/sync"
@@ -117,5 +118,32 @@ func TestRenamedWhereThatNumbersAnew(t *testing.T) {
 				crashEverywhere(t, before, sync.TwoWay(), w, true)
 			})
 		}
+	}
+}
+
+// The same of a mailbox below: the rename of the one above takes it along.
+func TestTakenAlongWhereThatNumbersAnew(t *testing.T) {
+	t.Parallel()
+	for _, s := range []state.Side{state.A, state.B} {
+		w := paired(t, "S", func(w *world) {
+			w.store[s].Forgets = true
+			w.store[s.Other()].ObjectIDs = true
+			for _, st := range w.store {
+				st.AddBox("X/Below")
+			}
+			w.store[0].Put("X/Below", mail.Flags{}, day, original)
+		})
+		happen(t, w.store[s.Other()], "X/Below", "+F")
+		happen(t, w.store[s], "X/Below", "+T")
+		w.store[s.Other()].RenameBox("X", "New")
+		before := w.clone(-1)
+		w.mustRun(t, sync.TwoWay(), nil)
+		for side, st := range w.store {
+			if got, want := shown(st), "New/Below:m[FT] New:m[S]"; got != want {
+				t.Errorf("renamed on %v: side %v holds %q, want %q", s.Other(), state.Side(side), got, want)
+			}
+		}
+		w.checkQuiet(t, sync.TwoWay())
+		crashEverywhere(t, before, sync.TwoWay(), w, true)
 	}
 }
