@@ -97,6 +97,18 @@ func (h *history) composeAny() []byte {
 	return wire
 }
 
+// newMessage is one with flags. What was there before, perhaps, has no \Deleted: where an
+// equal message comes to the other side in the same round, the two become a pair that had
+// no base, and then \Deleted stays where it was put (docs/two-way.md).
+func (h *history) newMessage() ([]byte, mail.Flags) {
+	n := len(h.written)
+	wire, f := h.compose(), h.flags()
+	if len(h.written) == n || slices.ContainsFunc(h.written[:n], func(w []byte) bool { return bytes.Equal(w, wire) }) {
+		f = f.Minus(mail.Flags{System: mail.Deleted})
+	}
+	return wire, f
+}
+
 var someFlags = []string{`\Seen`, `\Answered`, `\Flagged`, `\Draft`, `\Deleted`, "$Forwarded", "Later", "$Label1", "Work-Thing"}
 
 func (h *history) flags() mail.Flags {
@@ -170,7 +182,8 @@ func (h *history) changeServer() {
 		return
 	}
 	if kind < 30 || len(all) == 0 {
-		box, wire, f := pick(h, boxes), h.compose(), h.flags()
+		box := pick(h, boxes)
+		wire, f := h.newMessage()
 		h.did("server: new in %s, %d octets [%s]", box, len(wire), f)
 		must(t, c.deliver(box, wire, f, dateOf(wire)))
 		return
@@ -217,7 +230,9 @@ func (h *history) changeMaildir() {
 		return
 	}
 	if kind < 30 || len(all) == 0 {
-		box, wire, f, fresh, crlf := pick(h, boxes), h.compose(), h.flags(), h.chance(70), h.chance(20)
+		box := pick(h, boxes)
+		wire, f := h.newMessage()
+		fresh, crlf := h.chance(70), h.chance(20)
 		if fresh {
 			f = mail.Flags{}
 		}
