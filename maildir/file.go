@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 
 	"postbag/internal/mail"
 )
@@ -68,8 +69,9 @@ type content struct {
 	stat  Stat
 	small []byte // the wire form, when the whole message fits
 	buf   *[]byte
-	wire  int64 // octets of the wire form
-	asIs  bool  // the file is the wire form
+	conv  *[]byte // where small is when that is not the file
+	wire  int64   // octets of the wire form
+	asIs  bool    // the file is the wire form
 }
 
 // openContent opens a message and finds out its size. It reads all of the file
@@ -93,7 +95,15 @@ func openContent(d Dir, name, key string) (*content, error) {
 
 func (c *content) look(raw bool) error {
 	c.buf = pieces.Get().(*[]byte)
-	n, err := fill(c.file, *c.buf)
+	n, err := c.file.Read(*c.buf)
+	switch {
+	case err == nil && n < len(*c.buf) && int64(n) == c.stat.Size: // which saves asking for more
+		err = io.EOF
+	case err == nil:
+		var k int
+		k, err = fill(c.file, (*c.buf)[n:])
+		n += k
+	}
 	if err != nil && err != io.EOF {
 		return err
 	}
@@ -103,7 +113,8 @@ func (c *content) look(raw bool) error {
 		c.wire, c.asIs = s.wireSize(raw), raw || s.crlf || s.lf == 0
 		c.small = (*c.buf)[:n]
 		if !c.asIs {
-			c.small = appendWire(make([]byte, 0, c.wire), c.small)
+			c.conv = pieces.Get().(*[]byte)
+			c.small = appendWire(slices.Grow((*c.conv)[:0], int(c.wire)), c.small)
 		}
 		return nil
 	}
@@ -142,6 +153,10 @@ func (c *content) close() {
 	if c.buf != nil {
 		pieces.Put(c.buf)
 		c.buf, c.small = nil, nil
+	}
+	if c.conv != nil {
+		pieces.Put(c.conv)
+		c.conv = nil
 	}
 }
 

@@ -156,7 +156,7 @@ func (r *run) receive(c *chunk, name string, f mail.Fetched) (*item, error) {
 	if r.Format == Mbox {
 		it.sender = sender(readFields(head, "return-path").first("return-path"))
 	} else {
-		it.base = baseName(it.msg.Date, match.Parse(head).Subject, digest)
+		it.base = baseName(it.msg.Date, match.Subject(head), digest)
 	}
 	c.enc, err = r.out.prepare(it, c.enc)
 	return it, outError(err)

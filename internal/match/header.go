@@ -75,6 +75,27 @@ func Parse(head []byte) Header {
 	return h
 }
 
+const subject = "subject"
+
+// Subject is the Subject of what Parse reads, alone.
+func Subject(head []byte) string {
+	head = head[:min(len(head), mail.MaxHeader)]
+	for len(head) > 0 {
+		field, rest := next(head)
+		if len(bytes.TrimRight(field, "\r\n")) == 0 {
+			break
+		}
+		head = rest
+		name, value, ok := bytes.Cut(field, []byte(":"))
+		if name = bytes.TrimRight(name, " \t"); ok && len(name) == len(subject) && strings.EqualFold(string(name), subject) {
+			if text := decode(value); text != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
 // take notes one field. Of a field that may occur once, the first one counts.
 func (h *Header) take(name string, value []byte) {
 	first := func(to *string, decode func([]byte) string) {

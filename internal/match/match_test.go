@@ -40,6 +40,9 @@ func TestParse(t *testing.T) {
 		if h.From != c.from || h.To != c.to || h.Subject != c.subject {
 			t.Errorf("%s: got %q, %q, %q, want %q, %q, %q", name, h.From, h.To, h.Subject, c.from, c.to, c.subject)
 		}
+		if got := Subject([]byte(c.head)); got != c.subject {
+			t.Errorf("%s: the subject alone is %q, want %q", name, got, c.subject)
+		}
 		for chunk, r := range map[string]io.Reader{"whole": strings.NewReader(c.head), "octets": iotest.OneByteReader(strings.NewReader(c.head))} {
 			if got, err := Read(r); err != nil || got != h {
 				t.Errorf("%s, %s: got %+v, %v, want %+v", name, chunk, got, err, h)
@@ -120,6 +123,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("Subject: =?gb2312?B?xOO6ww==?= =?x?Q?"))
 	f.Fuzz(func(t *testing.T, head []byte) {
 		h := Parse(head)
+		if got := Subject(head); got != h.Subject {
+			t.Errorf("the subject alone is %q, want %q", got, h.Subject)
+		}
 		for _, s := range []string{h.From, h.Subject, h.MessageID} {
 			if !utf8.ValidString(s) || len(s) > MaxValue || strings.ContainsAny(s, "\r\n\x00\x1b") {
 				t.Errorf("got %q", s)
