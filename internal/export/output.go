@@ -91,7 +91,12 @@ func newWriter(o *Options) (writer, error) {
 	case Mbox:
 		return newMboxFile(o, out)
 	case Zip:
-		return newZip(out), nil
+		z, err := newZip(o, out)
+		if err != nil {
+			out.abort()
+			return nil, err
+		}
+		return z, nil
 	}
 	w, err := newTar(o.Format, out)
 	if err != nil {

@@ -35,15 +35,17 @@ var deflaters = sync.Pool{New: func() any {
 // zipper writes a zip. Messages are compressed ahead, side by side.
 type zipper struct {
 	out   *output
-	z     *zip.Writer
+	z     *zipStream
 	paths *paths
 	path  string
 }
 
-func newZip(out *output) *zipper {
-	z := &zipper{out: out, z: zip.NewWriter(out.w), paths: newPaths()}
-	z.z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, zipLevel) })
-	return z
+func newZip(o *Options, out *output) (*zipper, error) {
+	s, err := newZipStream(out.w, o.Temp)
+	if err != nil {
+		return nil, err
+	}
+	return &zipper{out: out, z: s, paths: newPaths()}, nil
 }
 
 func (z *zipper) box(info mail.MailboxInfo) error {
@@ -93,9 +95,13 @@ func (z *zipper) add(it *item) (record, error) {
 	name := z.path + "/" + it.base
 	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
 	setZipTime(h, it.msg.Date)
+	one, err := z.z.next()
+	if err != nil {
+		return record{}, err
+	}
 	if it.body.size > zipAhead {
 		h.Modified = clampZip(it.msg.Date)
-		w, err := z.z.CreateHeader(h)
+		w, err := one.CreateHeader(h)
 		if err == nil {
 			_, err = io.Copy(w, it.body.reader())
 		}
@@ -106,7 +112,7 @@ func (z *zipper) add(it *item) (record, error) {
 	}
 	h.CRC32, h.UncompressedSize64, h.CompressedSize64 = it.crc, uint64(it.body.size), uint64(len(it.enc.mem))
 	h.Flags = 0x800 // the name is UTF-8
-	w, err := z.z.CreateRaw(h)
+	w, err := one.CreateRaw(h)
 	if err == nil {
 		_, err = w.Write(it.enc.mem)
 	}
@@ -141,12 +147,16 @@ func setZipTime(h *zip.FileHeader, at time.Time) {
 func (z *zipper) finish(m *manifestWriter) error {
 	h := &zip.FileHeader{Name: ManifestName, Method: zip.Deflate}
 	setZipTime(h, time.Time{})
-	w, err := z.z.CreateHeader(h)
+	one, err := z.z.next()
+	if err != nil {
+		return err
+	}
+	w, err := one.CreateHeader(h)
 	if err == nil {
 		err = copyManifest(m, w)
 	}
 	if err == nil {
-		err = z.z.Close()
+		err = z.z.finish()
 	}
 	if err != nil {
 		return err
@@ -154,4 +164,7 @@ func (z *zipper) finish(m *manifestWriter) error {
 	return z.out.finish()
 }
 
-func (z *zipper) abort() { z.out.abort() }
+func (z *zipper) abort() {
+	z.z.close()
+	z.out.abort()
+}
