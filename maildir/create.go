@@ -11,8 +11,9 @@ import (
 	"postbag/internal/mail"
 )
 
-// Create makes a mailbox. Its directory cur/ comes last, so that a crash leaves
-// something that the next Create completes. A mailbox that exists is left as it
+// Create makes a mailbox. Its directory cur/ comes last, and its identity says until
+// then that it is being made: what a crash leaves is no mailbox yet, and none that lost
+// its cur/ either, and the next Create completes it. A mailbox that exists is left as it
 // is, apart from missing new/ and tmp/. use is ignored: a tree keeps no roles.
 func (s *Store) Create(ctx context.Context, name string, use mail.SpecialUse) error {
 	if err := s.writable("create", name); err != nil {
@@ -114,7 +115,7 @@ func (s *Store) fillBox(d Dir, name string) error {
 			if err != nil {
 				return err
 			}
-			if err := replaceSmall(d, s.layout.idFile(), []byte(hex.EncodeToString(id[:])+"\n")); err != nil {
+			if err := replaceSmall(d, s.layout.idFile(), []byte(hex.EncodeToString(id[:])+"\n"+making+"\n")); err != nil {
 				return err
 			}
 		}
@@ -139,5 +140,12 @@ func (s *Store) fillBox(d Dir, name string) error {
 	if !made {
 		return nil
 	}
-	return d.Sync()
+	if err := d.Sync(); err != nil || !isNew {
+		return err
+	}
+	id, unfinished, err := readIDFile(d, s.layout)
+	if err != nil || !unfinished {
+		return nil // what is wrong with an identity, a listing says
+	}
+	return replaceSmall(d, s.layout.idFile(), []byte(id+"\n"))
 }

@@ -144,3 +144,49 @@ func failSetUp(t *testing.T, disk func(*memFS) FS, maildir bool, reason error, n
 	}
 	return failed != ""
 }
+
+// A run that is stopped while it makes a mailbox leaves nothing that the next one would
+// complain of: it makes the mailbox, and that is one like any other.
+func TestCreateIsCutOff(t *testing.T) {
+	t.Parallel()
+	for nth, failed := 0, true; failed; nth++ {
+		f := newMemFS()
+		s, err := Open("/mail", Options{FS: f, Create: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		failed = false
+		f.before = func(string) error {
+			if n++; n <= nth {
+				return nil
+			}
+			failed = true
+			return syscall.EIO
+		}
+		err = s.Create(t.Context(), "Projets/Été", "")
+		f.before = nil
+		if failed == (err == nil) {
+			t.Errorf("operation %d: failed %v, and Create says %v", nth, failed, err)
+		}
+		if s, err = Open("/mail", Options{FS: f, Create: true}); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, info := range list {
+			if info.Err != nil {
+				t.Errorf("operation %d: %q: %v", nth, info.Name, info.Err)
+			}
+		}
+		if err := s.Create(t.Context(), "Projets/Été", ""); err != nil {
+			t.Errorf("operation %d: again: %v", nth, err)
+		}
+		list, err = s.List(t.Context())
+		if i := slices.IndexFunc(list, func(i mail.MailboxInfo) bool { return i.Name == "Projets/Été" }); err != nil || i < 0 || list[i].Err != nil || list[i].ObjectID == "" {
+			t.Errorf("operation %d: in the end there is %+v, %v", nth, list, err)
+		}
+	}
+}

@@ -267,6 +267,9 @@ func (w *walker) look(d Dir, name string, problem error) bool {
 				return false
 			}
 		}
+		if _, unfinished, _ := readIDFile(d, s.layout); unfinished {
+			return false // a Create was cut off
+		}
 		info.Err = boxError("list", name, mail.KindGone, "put the directory cur back, or delete the mailbox",
 			errors.New("the mailbox has lost its directory cur"))
 	}
@@ -326,20 +329,29 @@ func (w *walker) dedupe() []mail.MailboxInfo {
 	return out
 }
 
+// making is the second line of the identity of a mailbox that is being made.
+const making = "making"
+
 // readID reads the identity of a mailbox; "" when it has none.
 func readID(d Dir, l Layout) (string, error) {
+	id, _, err := readIDFile(d, l)
+	return id, err
+}
+
+// readIDFile is readID, and tells whether the mailbox was being made.
+func readIDFile(d Dir, l Layout) (id string, unfinished bool, err error) {
 	data, err := readSmall(d, l.idFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return "", false, nil
 	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	id := strings.TrimSpace(string(data))
-	if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" {
-		return "", errors.New("the file with the mailbox's identity is damaged")
+	id, rest, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || rest != "" && rest != making {
+		return "", false, errors.New("the file with the mailbox's identity is damaged")
 	}
-	return id, nil
+	return id, rest == making, nil
 }
 
 // validityOf is the epoch of a mailbox's keys. A mailbox that another tool made

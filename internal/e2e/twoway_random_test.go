@@ -43,8 +43,14 @@ func seeds(t *testing.T, n int, fn func(seed uint64)) {
 	}
 	limit := minutes(t)
 	begun := time.Now()
+	var seed uint64
+	defer func() {
+		if t.Failed() {
+			t.Logf("POSTBAG_SEED=%d", seed)
+		}
+	}()
 	for i := 0; i < n || time.Since(begun) < limit; i++ {
-		seed := uint64(time.Now().UnixNano())
+		seed = uint64(time.Now().UnixNano())
 		if fn(seed); t.Failed() {
 			return
 		}
