@@ -138,6 +138,11 @@ func (s *session) runExport(o *options, from string, eo export.Options, open *cl
 		eo.Workers = max(eo.Workers, min(runtime.GOMAXPROCS(0), 8))
 	}
 	eo.Sparse = !eo.Rule.IsZero() || src.filter.Key() != "" || o.ids != nil
+	most := 0
+	eo.Grown = func(messages int) {
+		most = max(most, messages)
+		s.holds(most, memoryAMessage)
+	}
 	written, err := export.Run(s.ctx, eo)
 	if err != nil {
 		return nil, err

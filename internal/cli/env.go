@@ -36,6 +36,29 @@ type Env struct {
 	Width                func() int // columns of the terminal behind stderr
 	Version              string
 	Built                time.Time // of the source it was built from; zero when that is not known
+	// LimitMemory tells the garbage collector how much to aim at; nil leaves it alone.
+	LimitMemory func(bytes int64)
+}
+
+// limitMemory is LimitMemory of this process, where GOMEMLIMIT says nothing.
+func limitMemory(bytes int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bytes)
+	}
+}
+
+// What archives are written with: so much at least, and so much for each message, as
+// the garbage collector would do nothing else if there were less.
+const (
+	archiveMemory  = 44 << 20
+	memoryAMessage = 500
+)
+
+// holds tells the garbage collector of messages of which each takes so much.
+func (s *session) holds(messages int, each int64) {
+	if s.env.LimitMemory != nil {
+		s.env.LimitMemory(max(archiveMemory, int64(messages)*each))
+	}
 }
 
 // System is the Env of this process. It takes over the signals.
@@ -58,7 +81,7 @@ func System() Env {
 			}
 			return width
 		},
-		Version: version(), Built: built(),
+		Version: version(), Built: built(), LimitMemory: limitMemory,
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		env.Ask = auth.Terminal(os.Stdin, os.Stderr)

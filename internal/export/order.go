@@ -35,6 +35,7 @@ const window = 20000
 // date, Message-ID, content and flags, which are the same wherever the mailbox is.
 func (r *run) list(ctx context.Context, mb mail.Mailbox) (all []listed, err error) {
 	err = mail.Windows(ctx, mb, window, func(d *mail.Delta) error {
+		r.Grown(len(all))
 		for i := range d.New {
 			m := &d.New[i]
 			if !r.Filter(*m) || !r.match.Flags(m.Flags) {

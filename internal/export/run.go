@@ -40,7 +40,10 @@ type Options struct {
 	// the system's with Stdout.
 	Temp     string
 	Progress Progress
-	Sleep    func(context.Context, time.Duration) error // between tries
+	// Grown is told how many messages of a mailbox are listed so far: what is known of
+	// them is in memory. It may be nil.
+	Grown func(messages int)
+	Sleep func(context.Context, time.Duration) error // between tries
 }
 
 // Problem is a message, or with a zero Ref a mailbox, that was left out.
@@ -106,6 +109,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	if o.Workers <= 0 {
 		o.Workers = 2
+	}
+	if o.Grown == nil {
+		o.Grown = func(int) {}
 	}
 	if o.Sleep == nil {
 		o.Sleep = sleep
