@@ -40,7 +40,7 @@ var environment = []struct{ names, text string }{
 	{pingVariable, "As --ping-url."},
 	{"JOB_COMPLETION_INDEX", "The part of a list that --shard /N takes."},
 	{"LC_ALL, LC_CTYPE, LANG, TERM", "What a terminal can show."},
-	{"GOGC", "The garbage collector of Go: less memory, or less time."},
+	{"GOGC, GOMEMLIMIT", "The garbage collector of Go: less memory, or less time."},
 }
 
 // files are those that have a place of their own.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"postbag/internal/imaptest"
@@ -13,7 +14,13 @@ import (
 func TestMigrateToFull(t *testing.T) {
 	t.Parallel()
 	_, to, m := toScripted(t)
+	var mu sync.Mutex // for a connection each
 	room, refused := 500, 0
+	asked := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return refused
+	}
 	to.Edit(func(s *imaptest.Script) {
 		s.OnCommand("APPEND", func(c *imaptest.ScriptConn, cmd *imaptest.ScriptCommand) bool {
 			n := 0
@@ -22,6 +29,8 @@ func TestMigrateToFull(t *testing.T) {
 					n += len(arg.Text)
 				}
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if n > room {
 				refused++
 				c.Done("NO [OVERQUOTA] Quota exceeded (mailbox for user is full)")
@@ -40,7 +49,7 @@ func TestMigrateToFull(t *testing.T) {
 	if got := m.to.MustDump(t).Count(); got == 0 || got > 5 {
 		t.Errorf("there are %d messages, want the few that fit", got)
 	}
-	once := refused
+	once := asked()
 	if once > 20 {
 		t.Errorf("it was asked %d times", once)
 	}
@@ -48,10 +57,14 @@ func TestMigrateToFull(t *testing.T) {
 	if len(problems) == 0 || problems[0].Kind != "quota" {
 		t.Errorf("got problems %+v", problems)
 	}
-	if again := refused - once; again > 20 {
+	if again := asked() - once; again > 20 {
 		t.Errorf("the second run asked %d times", again)
 	}
-	to.Edit(func(*imaptest.Script) { room = 1 << 30 })
+	to.Edit(func(*imaptest.Script) {
+		mu.Lock()
+		defer mu.Unlock()
+		room = 1 << 30
+	})
 	m.migrate(t).want(t, 0)
 	m.same(t)
 	m.migrate(t, "--json").want(t, 0).unchanged(t)
