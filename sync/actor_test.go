@@ -64,11 +64,17 @@ type actor struct {
 	// messages anew.
 	deleted    map[string]int
 	renumbered bool
+	// brought is what came to a mailbox on each side, ever.
+	brought [2]map[string]bool
 }
 
 func newActor(rng *rand.Rand, w *world) *actor {
-	return &actor{rng: rng, w: w, deleted: make(map[string]int)}
+	return &actor{rng: rng, w: w, deleted: make(map[string]int), brought: [2]map[string]bool{{}, {}}}
 }
+
+// met reports whether a content came to a mailbox on both sides. Where that was between
+// two runs the two became a pair that had no base: its \Deleted stays where it was put.
+func (a *actor) met(content string) bool { return a.brought[0][content] && a.brought[1][content] }
 
 // flags are some that a side can hold.
 func (a *actor) flags(s state.Side) mail.Flags {
@@ -98,6 +104,7 @@ func (a *actor) act(s state.Side) {
 	msgs := st.Messages(box)
 	if len(msgs) == 0 || rng.IntN(3) == 0 {
 		content := a.body()
+		a.brought[s][content] = true
 		st.Put(box, a.flags(s), dateOf(content), content)
 		return
 	}
@@ -108,17 +115,21 @@ func (a *actor) act(s state.Side) {
 		st.Del(box, m.Ref)
 		a.deleted[string(m.Body)]++
 	case 2, 3, 4:
+		a.brought[s][string(m.Body)] = true
 		st.MoveMsg(box, m.Ref, to)
 	case 5:
+		a.brought[s][string(m.Body)] = true
 		st.Copy(box, m.Ref, to)
 	case 6:
 		content := a.body()
+		a.brought[s][content] = true
 		st.Edit(box, m.Ref, dateOf(content), content)
 		a.deleted[string(m.Body)]++
 	case 7:
 		st.Rekey(box, m.Ref)
 	case 8: // a client that cannot move: it copies, marks, and sometimes expunges
 		if a.marks {
+			a.brought[s][string(m.Body)] = true
 			st.Copy(box, m.Ref, to)
 			if rng.IntN(2) == 0 {
 				st.Del(box, m.Ref)

@@ -76,6 +76,11 @@ func (x *expect) wrong(d mail.Digest, end []place) string {
 	onServer, onLocal := where(base) != where(server), where(base) != where(local)
 	least := min(len(server), len(local), len(server)+len(local)-len(base))
 	most := max(len(server), len(local), len(server)+len(local)-len(base))
+	if len(base) > 1 { // both may have removed the same one of equals, and put it elsewhere
+		out, in := changed(base, server)
+		out2, in2 := changed(base, local)
+		most = max(most, len(base)+in+in2-max(out, out2))
+	}
 	switch {
 	case len(end) < least && !x.stayed[d]:
 		return fmt.Sprintf("%d lost", least-len(end))
@@ -95,6 +100,21 @@ func (x *expect) wrong(d mail.Digest, end []place) string {
 		return x.wrongFlags(base[0], server[0], local[0], end[0], onServer || onLocal)
 	}
 	return ""
+}
+
+// changed counts, by mailbox, what went from where it was and what came.
+func changed(before, after []place) (out, in int) {
+	n := map[string]int{}
+	for _, p := range before {
+		n[p.box]--
+	}
+	for _, p := range after {
+		n[p.box]++
+	}
+	for _, k := range n {
+		out, in = out-min(k, 0), in+max(k, 0)
+	}
+	return out, in
 }
 
 func (x *expect) wrongFlags(base, server, local, end place, moved bool) string {
