@@ -83,7 +83,8 @@ func (c *commit) runCopies(ctx context.Context) error {
 	return err
 }
 
-// copyAll carries out what was linked, one mailbox after the other.
+// copyAll carries out what was linked, one mailbox after the other. What was copied
+// gets its flags, whatever became of the rest.
 func (c *commit) copyAll(ctx context.Context, all []sending) error {
 	groups := make(map[origin][]sending)
 	var order []origin
@@ -95,12 +96,16 @@ func (c *commit) copyAll(ctx context.Context, all []sending) error {
 		}
 		groups[key] = append(groups[key], s)
 	}
+	var err error
 	for _, key := range order {
-		if err := c.copyFrom(ctx, key, groups[key]); err != nil {
-			return err
+		if err = c.copyFrom(ctx, key, groups[key]); err != nil {
+			break
 		}
 	}
-	return c.flagCopies(ctx, all)
+	if ferr := c.flagCopies(ctx, all); err == nil {
+		err = ferr
+	}
+	return err
 }
 
 // copyFrom copies messages of one mailbox. What cannot be copied is answered so; the
@@ -197,7 +202,9 @@ func (c *commit) notCopied(all []sending, kind mail.Kind, err error) {
 	}
 }
 
-// flagCopies gives copies the flags that they are to have.
+// flagCopies gives copies the flags that they are to have. With an error, those that
+// are not known to have them are left to Recover: answered as arrived, they would seem
+// to have been given the flags of the message that they were copied from.
 func (c *commit) flagCopies(ctx context.Context, all []sending) error {
 	want := make(map[uint32]mail.Flags)
 	for _, s := range all {
@@ -207,7 +214,12 @@ func (c *commit) flagCopies(ctx context.Context, all []sending) error {
 	}
 	now, err := c.box.matchFlags(ctx, want)
 	for _, s := range all {
-		if got, ok := now[s.answer.Ref.UID]; ok && !s.answer.Ref.IsZero() {
+		got, ok := now[s.answer.Ref.UID]
+		switch {
+		case s.answer.Ref.IsZero():
+		case err != nil && !(ok && got.Equal(s.msg.Flags)):
+			*s.answer = mail.Landed{}
+		case ok:
 			s.answer.Unheld = s.msg.Flags.Minus(got)
 		}
 	}

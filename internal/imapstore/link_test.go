@@ -155,3 +155,65 @@ func TestLinkCutOff(t *testing.T) {
 		})
 	}
 }
+
+// When the connection is lost after the COPY, before the flags of the copies are what
+// they are to be, no copy is answered as arrived with flags that it does not have: the
+// next run finds it and sets them.
+func TestLinkCutOffBeforeFlags(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"UID FETCH", "UID STORE"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			var copied, cut bool
+			server, open := scripted(t, func(s *imaptest.Script) {
+				s.OnCommand("UID COPY", func(c *imaptest.ScriptConn, cmd *imaptest.ScriptCommand) bool {
+					copied = true
+					c.Default(cmd)
+					for _, m := range c.Script.Box("INBOX").Messages {
+						m.Flags = []string{`\Flagged`}
+					}
+					return true
+				})
+				s.OnCommand(at, func(c *imaptest.ScriptConn, _ *imaptest.ScriptCommand) bool {
+					if !copied || cut {
+						return false
+					}
+					cut = true
+					c.Reset()
+					return true
+				})
+			})
+			store, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			added, landed, err := linkArchive(t, store)
+			if err == nil || !cut {
+				t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut)
+			}
+			for n, l := range landed {
+				if !l.Ref.IsZero() {
+					t.Errorf("message %d is answered as arrived, and its flags are those of another: %+v", n, l)
+				}
+			}
+			inbox, err := store.Select(t.Context(), "INBOX")
+			if err != nil {
+				t.Fatal(err)
+			}
+			landed, err = inbox.Recover(t.Context(), added, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n, l := range landed {
+				if l.Ref.IsZero() {
+					t.Errorf("message %d was not found: it would be there twice", n)
+				}
+			}
+			server.Edit(func(s *imaptest.Script) {
+				if text := s.Box("INBOX").String(); text != `INBOX: 11[] 12[\Seen]` {
+					t.Errorf("there is %s", text)
+				}
+			})
+		})
+	}
+}
