@@ -45,7 +45,8 @@ func appendDate(t time.Time) string {
 }
 
 // storeLater stores the flags that did not go with APPEND, and answers which of
-// them the server did not take.
+// them the server did not take. With an error, messages that are not known to have them
+// are left to Recover: answered as arrived, somebody would seem to have taken them away.
 func (c *commit) storeLater(ctx context.Context) error {
 	var changes []mail.FlagChange
 	waiting := make(map[mail.Ref]*sending)
@@ -62,6 +63,12 @@ func (c *commit) storeLater(ctx context.Context) error {
 	for _, f := range states {
 		if s := waiting[f.Ref]; s != nil {
 			s.answer.Unheld = s.later.Minus(f.Flags)
+			delete(waiting, f.Ref)
+		}
+	}
+	if err != nil {
+		for _, s := range waiting {
+			*s.answer = mail.Landed{}
 		}
 	}
 	return err

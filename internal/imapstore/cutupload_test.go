@@ -2,9 +2,11 @@ package imapstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,4 +121,57 @@ func (c *cutTarget) run(t *testing.T, rules imaptest.Rules) (total [2]int64) {
 		total[dir] = proxy.Conns()[0].Bytes(imaptest.Direction(dir))
 	}
 	return total
+}
+
+// When the connection is lost after the APPEND, before the flags that do not go with it
+// are stored, nobody is told that the message arrived with them: the next run finds it,
+// once, and stores them.
+func TestUploadCutOffBeforeFlags(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("k", longestKeyword+1)
+	cut := false
+	server, open := scripted(t, func(s *imaptest.Script) {
+		s.OnCommand("UID STORE", func(c *imaptest.ScriptConn, _ *imaptest.ScriptCommand) bool {
+			if cut {
+				return false
+			}
+			cut = true
+			c.Reset()
+			return true
+		})
+	})
+	store, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := store.Select(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := inbox.Batch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Abort()
+	body := message(1)
+	p := add(t, b, mail.Message{Flags: mail.ParseFlags(`\Seen`, long), Date: time.Unix(1e9, 0)}, body)
+	p.Message.ID = mail.Identity{Digest: sha256.Sum256(body), MessageID: mail.MessageIDOf(body), Described: true}
+	landed, err := b.Commit(t.Context(), []mail.Pending{p})
+	if err == nil || !cut {
+		t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut)
+	}
+	if !landed[0].Ref.IsZero() {
+		t.Errorf("it is answered as arrived, without a flag that was to be stored: %+v", landed[0])
+	}
+	if inbox, err = store.Select(t.Context(), "INBOX"); err != nil {
+		t.Fatal(err)
+	}
+	if landed, err = inbox.Recover(t.Context(), []mail.Pending{p}, nil); err != nil {
+		t.Fatal(err)
+	}
+	server.Edit(func(s *imaptest.Script) {
+		if text, want := s.Box("INBOX").String(), fmt.Sprintf(`INBOX: %d[\Seen %s]`, landed[0].Ref.UID, long); text != want {
+			t.Errorf("there is %s, want %s", text, want)
+		}
+	})
 }

@@ -262,18 +262,58 @@ func (m *mailbox) matchFlags(ctx context.Context, want map[uint32]mail.Flags) (m
 	return now, err
 }
 
-// flagRecovered gives copies that a run which was cut off had made their flags.
+// flagRecovered sets the flags that a run which was cut off may not have set any more:
+// all of copies, and of uploads those that do not go with APPEND.
 func (m *mailbox) flagRecovered(ctx context.Context, pending []mail.Pending, landed []mail.Landed) error {
 	want := make(map[uint32]mail.Flags)
+	var uploads []int
 	for i, p := range pending {
-		if mk, ok := parseMark(p.Mark); ok && mk.copied && landed[i].Ref.UID != 0 {
-			want[landed[i].Ref.UID] = p.Message.Flags
+		mk, ok := parseMark(p.Mark)
+		switch uid := landed[i].Ref.UID; {
+		case uid == 0:
+		case ok && mk.copied:
+			want[uid] = p.Message.Flags
+		case !p.Message.Flags.IsZero():
+			uploads = append(uploads, i)
 		}
 	}
 	now, err := m.matchFlags(ctx, want)
 	for i := range landed {
 		if got, ok := now[landed[i].Ref.UID]; ok {
 			landed[i].Unheld = pending[i].Message.Flags.Minus(got)
+		}
+	}
+	if err != nil || len(uploads) == 0 {
+		return err
+	}
+	return m.storeRecovered(ctx, pending, landed, uploads)
+}
+
+// storeRecovered stores, of those of pending that were uploaded, what does not go with
+// APPEND.
+func (m *mailbox) storeRecovered(ctx context.Context, pending []mail.Pending, landed []mail.Landed, uploads []int) error {
+	sess, err := m.session(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer m.store.pool.give(sess)
+	later := make(map[mail.Ref]mail.Flags)
+	at := make(map[mail.Ref]int)
+	var changes []mail.FlagChange
+	for _, i := range uploads {
+		_, flags := splitFlags(pending[i].Message.Flags, sess.quirk.StoreAfterAppend, sess.quirk.KeywordsAfterAppend)
+		if ref := landed[i].Ref; !flags.IsZero() {
+			later[ref], at[ref] = flags, i
+			changes = append(changes, mail.FlagChange{Ref: ref, Delta: mail.FlagDelta{Add: flags}})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	states, err := m.setFlags(ctx, sess, changes)
+	for _, f := range states {
+		if flags, ok := later[f.Ref]; ok {
+			landed[at[f.Ref]].Unheld = flags.Minus(f.Flags)
 		}
 	}
 	return err
