@@ -256,3 +256,23 @@ func TestNewMessageBringsItsFlags(t *testing.T) {
 		}
 	}
 }
+
+// A message arrives on a server without a flag that the server said it would take. It
+// keeps the flag where it comes from, also when the run is cut off after it was sent.
+func TestFlagLostOnArrivalIsNotTakenForRemoved(t *testing.T) {
+	t.Parallel()
+	for s := range 2 {
+		w := paired(t, "", nil)
+		w.store[s].Loses = lettersToFlags(t, "F")
+		w.store[1-s].Put("X", lettersToFlags(t, "FS"), day, edited)
+		before := w.clone(-1)
+		w.mustRun(t, sync.TwoWay(), nil)
+		for side, want := range map[int]string{s: "S", 1 - s: "FS"} {
+			if got := w.store[side].Messages("X")[1].Flags; !got.Equal(lettersToFlags(t, want)) {
+				t.Errorf("to side %v: side %v has it with %v, want %s", state.Side(s), state.Side(side), got, want)
+			}
+		}
+		w.checkQuiet(t, sync.TwoWay())
+		crashEverywhere(t, before, sync.TwoWay(), w, true)
+	}
+}

@@ -61,7 +61,7 @@ func (r *run) recoverBox(ctx context.Context, rows []*state.Row) error {
 	for i, row := range rows {
 		row.Status, row.Mark = state.Here, ""
 		if l := landed[i]; !l.Ref.IsZero() {
-			row.Ref[to] = l.Ref
+			row.Ref[to], row.Flags[to] = l.Ref, row.Flags[to].Minus(l.Unheld)
 			r.rep.count(b.name(), to, Counts{New: 1, Bytes: row.Size})
 			tx.Solved = append(tx.Solved, row.ID)
 			r.repaired(b, row, "")

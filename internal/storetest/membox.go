@@ -313,7 +313,7 @@ func (b *memBatch) Commit(_ context.Context, added []mail.Pending) ([]mail.Lande
 		case b.m.s.Once && box.holds(m.Body, &there):
 			out = append(out, mail.Landed{Ref: there, Old: true})
 		default:
-			out = append(out, mail.Landed{Ref: b.m.s.deliver(box, m)})
+			out = append(out, mail.Landed{Ref: b.m.s.deliver(box, m), Unheld: b.m.s.unheld(m.Flags)})
 		}
 		b.m.s.mu.Unlock()
 		if err != nil {
@@ -334,8 +334,12 @@ func (b *memBox) holds(body []byte, at *mail.Ref) bool {
 	return false
 }
 
+// unheld are those of flags that a message loses as it arrives.
+func (s *Store) unheld(f mail.Flags) mail.Flags { return f.Intersect(s.Loses) }
+
 func (s *Store) deliver(box *memBox, m *Msg) mail.Ref {
 	n := *m
+	n.Flags = n.Flags.Minus(s.Loses)
 	if s.Alter != nil {
 		n.Body = s.Alter(n.Body)
 	}
@@ -389,6 +393,11 @@ func (m *memMailbox) Recover(ctx context.Context, pending []mail.Pending, known 
 				out[i].Ref = msg.Ref
 				break
 			}
+		}
+	}
+	for i, p := range pending {
+		if !out[i].Ref.IsZero() {
+			out[i].Unheld = m.s.unheld(p.Message.Flags)
 		}
 	}
 	return out, nil

@@ -47,6 +47,8 @@ type Store struct {
 	PrepareFails int
 	// Holds masks the flags that the store can hold; nil holds all.
 	Holds func(mail.Flags) mail.Flags
+	// Loses are flags that a message turns out not to have when it has arrived.
+	Loses mail.Flags
 	// Use are the roles of mailboxes.
 	Use map[string]mail.SpecialUse
 	// RefuseSubscription, when set, says whose subscription cannot be changed.
@@ -92,7 +94,7 @@ func NewStore(keyed bool) *Store { return &Store{Keyed: keyed, boxes: make(map[s
 func (s *Store) Clone(steps *Steps) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, Once: s.Once, Use: s.Use, NoStamp: s.NoStamp, Forgets: s.Forgets, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds,
+	c := &Store{Keyed: s.Keyed, Steps: steps, ObjectIDs: s.ObjectIDs, EmailIDs: s.EmailIDs, Links: s.Links, Once: s.Once, Use: s.Use, NoStamp: s.NoStamp, Forgets: s.Forgets, Refuse: s.Refuse, Alter: s.Alter, Poison: s.Poison, Unreadable: s.Unreadable, Holds: s.Holds, Loses: s.Loses,
 		boxes: make(map[string]*memBox), names: s.names, serial: s.serial, Trashed: slices.Clone(s.Trashed),
 		RefuseSubscription: s.RefuseSubscription, subscribed: maps.Clone(s.subscribed)}
 	for name, b := range s.boxes {
