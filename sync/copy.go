@@ -137,7 +137,7 @@ func (r *run) copyAll(ctx context.Context, b *box, to state.Side, src, dstBox ma
 		r.sent.release(c.aside.claims)
 		return err
 	}
-	return r.bringAside(landCtx, c, src)
+	return r.bringAside(ctx, c, src)
 }
 
 // finish writes down what is left, and decides how the copy ended.

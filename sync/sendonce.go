@@ -124,10 +124,10 @@ func (c *copier) setAside(cp *Copy, msg mail.Message) bool {
 }
 
 // bringAside links what was set aside, once the rest has landed. What cannot be linked
-// is sent after all.
+// is sent after all. An interrupted run leaves it to the next one.
 func (r *run) bringAside(ctx context.Context, c *copier, src mail.Mailbox) error {
 	r.sent.release(c.aside.claims)
-	if err := r.putOff(ctx, c.b, c.to, c.aside.wait); err != nil {
+	if err := r.putOff(context.WithoutCancel(ctx), c.b, c.to, c.aside.wait); err != nil {
 		return err
 	}
 	left, err := r.linkAll(ctx, c.b, c.to, c.dst, c.aside.link)

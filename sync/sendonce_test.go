@@ -1,9 +1,12 @@
 package sync_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"postbag/internal/mail"
@@ -76,5 +79,52 @@ func TestSendOnceModel(t *testing.T) {
 				crashEverywhere(t, before, sync.TwoWay(), w, true)
 			}
 		})
+	}
+}
+
+// canceller interrupts a run at the first line that holds a text.
+type canceller struct {
+	at     string
+	cancel context.CancelFunc
+}
+
+func (canceller) Expect(int, int64) {}
+func (canceller) Done(int, int64)   {}
+func (c canceller) Note(format string, args ...any) {
+	if strings.Contains(fmt.Sprintf(format, args...), c.at) {
+		c.cancel()
+	}
+}
+
+// A run that is interrupted stops, also while it sends what a server would not link, and
+// the next run sends the rest, once.
+func TestSendingWhatIsNotLinkedCanBeInterrupted(t *testing.T) {
+	t.Parallel()
+	const n = 20
+	w := newWorld()
+	w.store[0].Links = true
+	// What the server holds is not what was sent: it links nothing.
+	w.store[0].Alter = func(body []byte) []byte { return append(bytes.Clone(body), "altered\r\n"...) }
+	for i := range n {
+		content := fmt.Sprintf("Message-ID: <i%d@x>\r\n\r\nsent %02d\r\n", i, i)
+		for _, name := range []string{"INBOX", "Work"} {
+			w.store[1].AddBox(name)
+			w.store[1].Put(name, mail.Flags{}, dateOf(content), content)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rep, err := sync.Run(ctx, sync.Options{A: w.store[0], B: w.store[1], Policy: sync.Push(), Journal: w.journal, Command: "test", Workers: 1,
+		Guard: sync.Limits{Off: true}, Progress: canceller{"not linked", cancel}})
+	if err == nil || rep.Outcome != sync.Interrupted {
+		t.Fatalf("the run ends as %q, with %v", rep.Outcome, err)
+	}
+	first, second := len(w.store[0].Messages("INBOX")), len(w.store[0].Messages("Work"))
+	if first != n || second != 0 {
+		t.Errorf("the server has %d and %d messages, want %d and none that was sent after the interruption", first, second, n)
+	}
+	w.mustRun(t, sync.Push(), nil)
+	if first, second := len(w.store[0].Messages("INBOX")), len(w.store[0].Messages("Work")); first != n || second != n {
+		t.Errorf("after the next run the server has %d and %d messages, want %d of each", first, second, n)
 	}
 }
