@@ -145,6 +145,7 @@ func (e *event) plan(p *Plan, in Input) {
 	switch {
 	case !alive[0] && !alive[1]:
 		p.Forget = append(p.Forget, r.ID)
+	case alive[0] && alive[1] && in.Policy.idle(): // left to one that does something
 	case alive[0] && alive[1]:
 		var do [2]mail.FlagDelta
 		do, r.Flags = mergeFlags(in.Policy, in.Storable, r.Flags, e.flags)
@@ -257,7 +258,11 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 		base = [2]mail.Flags{shared, shared}
 	}
 	do, after := mergeFlags(in.Policy, in.Storable, base, now)
-	if !known {
+	switch {
+	case known:
+	case in.Policy.idle(): // left to one that does something
+		after = base
+	default:
 		for s := range now {
 			do[s].Add = do[s].Add.Minus(mail.Flags{System: mail.Deleted})
 			after[s] = now[s].Apply(do[s])

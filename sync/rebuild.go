@@ -13,6 +13,9 @@ import (
 // an empty journal that makes a state of what is there.
 func Nothing() Policy { return Policy{Name: "nothing"} }
 
+// idle reports whether a policy changes neither side.
+func (p Policy) idle() bool { return p.May == [2]Allow{} }
+
 // Drift is how one side of a mailbox differs from what the journal has of it.
 type Drift struct {
 	New, Gone, Flags int
@@ -54,7 +57,8 @@ func Void(rec *state.Mailbox, s state.Side, now mail.MailboxInfo) bool {
 }
 
 // Rebuild writes into an empty journal which messages of two sides are one, and which
-// one side has alone, and changes neither side. What headers and sizes do not settle,
+// one side has alone, and changes neither side; flags that differ are left to the next
+// run. What headers and sizes do not settle,
 // because messages lack a Message-ID, share one, or are not of the size that the
 // server tells, is read from A, as far as it may be a message that B has, and
 // compared by digest; nothing else is read.
@@ -194,7 +198,11 @@ func (p *contentPairer) pair(ctx context.Context) error {
 		}
 		b := same[0]
 		byDigest[a.Ident.Digest] = same[1:]
-		b.Ref[state.A], b.Flags[state.A] = a.Ref[state.A], a.Flags[state.A]
+		b.Ref[state.A] = a.Ref[state.A]
+		// Flags start from what both share, as with every pair: the next run brings them
+		// together.
+		base := a.Flags[state.A].Intersect(b.Flags[state.B])
+		b.Flags = [2]mail.Flags{base, base}
 		b.Ident, b.Size = joinIdentity(a.Ident, b.Ident), a.Size
 		if !a.Date.IsZero() {
 			b.Date = a.Date

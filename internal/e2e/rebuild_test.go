@@ -117,8 +117,8 @@ func TestStateRebuildLeavesTheRest(t *testing.T) {
 		t.Errorf("got %s", show)
 	}
 	s := a.backup(t, "--json").want(t, 0).summary(t)
-	if s.B.New != 6 || s.B.Deleted != 0 {
-		t.Errorf("the next backup did %+v, want 6 new", s.B)
+	if s.B.New != 6 || s.B.Flags != 2 || s.B.Deleted != 0 {
+		t.Errorf("the next backup did %+v, want 6 new and 2 with other flags", s.B)
 	}
 	a.checkState(t)
 }
