@@ -167,6 +167,7 @@ func (r *run) apply(ctx context.Context, b *box, p *Plan, open *sides) error {
 		return err
 	}
 	b.taken(tx.Rows, tx.Delete)
+	b.unlike = b.unlike || p.Unlike
 	for _, row := range p.Waiting {
 		b.problems[row.ID] = true
 	}
@@ -215,7 +216,8 @@ func newest(rows []*state.Row) []*state.Row {
 }
 
 // cursors records how far the box has been looked at, where everything up to
-// there is done. What waits for a removal is recorded after it.
+// there is done. What waits for a removal is recorded after it. Where flags are left to
+// another policy nothing is recorded: it has to look at all of them.
 func (r *run) cursors(ctx context.Context, b *box) error {
 	if b.look[0] && b.look[1] && !b.again && b.left == 0 {
 		b.rec.Filter = r.scope()
@@ -229,6 +231,9 @@ func (r *run) cursors(ctx context.Context, b *box) error {
 		default:
 			r.looked(b, state.Side(s))
 		}
+	}
+	if b.unlike {
+		b.rec.Cursor, b.rec.Stamp = [2]mail.Cursor{}, [2]string{}
 	}
 	if b.orphan && (b.remake || !b.again) && b.rec.Gone[b.lost] == 0 {
 		b.rec.Gone[b.lost] = thisRun

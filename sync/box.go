@@ -44,6 +44,7 @@ type box struct {
 	lost    state.Side
 	alters  [2]alterations // messages that a side altered as it took them
 	remake  bool           // of an orphan: it is made again in the next pass
+	unlike  bool           // flags differ that another policy has to see: see Plan
 }
 
 // newBox makes a box of a join.

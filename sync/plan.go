@@ -54,6 +54,8 @@ type Plan struct {
 	// Waiting are those of Records that the policy would copy, and that must wait:
 	// they may be equal to a message on its way to them.
 	Waiting []*state.Row
+	// Unlike says that flags differ which the policy leaves to another one.
+	Unlike bool
 }
 
 // Copy brings a message to side To.
@@ -145,7 +147,8 @@ func (e *event) plan(p *Plan, in Input) {
 	switch {
 	case !alive[0] && !alive[1]:
 		p.Forget = append(p.Forget, r.ID)
-	case alive[0] && alive[1] && in.Policy.idle(): // left to one that does something
+	case alive[0] && alive[1] && in.Policy.idle():
+		p.Unlike = p.Unlike || e.flags != r.Flags
 	case alive[0] && alive[1]:
 		var do [2]mail.FlagDelta
 		do, r.Flags = mergeFlags(in.Policy, in.Storable, r.Flags, e.flags)
@@ -260,8 +263,8 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 	do, after := mergeFlags(in.Policy, in.Storable, base, now)
 	switch {
 	case known:
-	case in.Policy.idle(): // left to one that does something
-		after = base
+	case in.Policy.idle():
+		after, p.Unlike = base, p.Unlike || now != base
 	default:
 		for s := range now {
 			do[s].Add = do[s].Add.Minus(mail.Flags{System: mail.Deleted})

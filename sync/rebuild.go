@@ -202,6 +202,10 @@ func (p *contentPairer) pair(ctx context.Context) error {
 		// Flags start from what both share, as with every pair: the next run brings them
 		// together.
 		base := a.Flags[state.A].Intersect(b.Flags[state.B])
+		if now := [2]mail.Flags{a.Flags[state.A], b.Flags[state.B]}; now != [2]mail.Flags{base, base} {
+			p.rec.Cursor, p.rec.Stamp = [2]mail.Cursor{}, [2]string{} // or it would not be looked at
+			tx.Mailboxes = []*state.Mailbox{p.rec}
+		}
 		b.Flags = [2]mail.Flags{base, base}
 		b.Ident, b.Size = joinIdentity(a.Ident, b.Ident), a.Size
 		if !a.Date.IsZero() {

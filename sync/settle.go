@@ -46,7 +46,7 @@ func (r *run) settle(ctx context.Context, boxes []*box) error {
 // itself at that moment, but can when there is nothing to tell.
 func (b *box) unstamped(s int) bool {
 	d := &b.delta[s]
-	return b.err == nil && b.info[s] != nil && b.info[s].Stamp != "" && b.rec.Stamp[s] == "" && b.heard[s] && d.Unsettled == ""
+	return b.err == nil && !b.unlike && b.info[s] != nil && b.info[s].Stamp != "" && b.rec.Stamp[s] == "" && b.heard[s] && d.Unsettled == ""
 }
 
 // errWaiting is the journal's note on a message that is copied as soon as the
