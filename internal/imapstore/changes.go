@@ -79,10 +79,7 @@ func (l *look) changes(ctx context.Context, since mail.Cursor) (mail.Delta, erro
 	if back {
 		l.delta.Gone, l.delta.Unsettled = nil, fmt.Sprintf("the server's UIDNEXT went back from %d to %d", l.since.next, l.before.next)
 	}
-	if slices.Contains(l.shows, l.before.messages) {
-		l.delta.Gone = nil
-		l.delta.Unsettled = fmt.Sprintf("there are exactly %d messages, where this server stops to show more", l.before.messages)
-	}
+	l.outOfSight()
 	// After an answer that was not complete, the next look is at everything.
 	if l.can.condstore && l.delta.Unsettled == "" {
 		c.modseq = l.before.modseq
@@ -92,6 +89,14 @@ func (l *look) changes(ctx context.Context, since mail.Cursor) (mail.Delta, erro
 		l.delta.Stamp = l.before.stamp()
 	}
 	return l.delta, nil
+}
+
+// outOfSight takes back what is told as gone where a message may only be out of sight.
+func (l *look) outOfSight() {
+	if slices.Contains(l.shows, l.before.messages) {
+		l.delta.Gone = nil
+		l.delta.Unsettled = fmt.Sprintf("there are exactly %d messages, where this server stops to show more", l.before.messages)
+	}
 }
 
 // wentBack reports whether UIDNEXT is lower than the cursor's, as after a server

@@ -17,7 +17,7 @@ import (
 
 // gmailStore is a scripted Gmail account and a store of it that shows each message
 // where its labels are.
-func gmailStore(t *testing.T, setup func(*imaptest.Script, *imaptest.Gmail)) (*imaptest.Scripted, *imaptest.Gmail, *Store) {
+func gmailStore(t *testing.T, setup func(*imaptest.Script, *imaptest.Gmail), quirks ...Quirk) (*imaptest.Scripted, *imaptest.Gmail, *Store) {
 	t.Helper()
 	var g *imaptest.Gmail
 	s := imaptest.StartScripted(t, func(script *imaptest.Script) {
@@ -27,7 +27,7 @@ func gmailStore(t *testing.T, setup func(*imaptest.Script, *imaptest.Gmail)) (*i
 		}
 	})
 	store, err := Open(t.Context(), Config{Conn: imapconn.Config{Addr: s.Addr(), TLS: imapconn.TLSNone,
-		Auth: imapconn.Auth{User: "u", Secret: func(context.Context) (string, error) { return "p", nil }}}, Log: t.Logf})
+		Auth: imapconn.Auth{User: "u", Secret: func(context.Context) (string, error) { return "p", nil }}}, Log: t.Logf, quirks: quirks})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,4 +286,103 @@ func TestUploadOfWhatIsThere(t *testing.T) {
 			t.Errorf("there are %d messages, want 2", n)
 		}
 	})
+}
+
+// lookAtAll is one look at \All.
+func lookAtAll(t *testing.T, store *Store, since mail.Cursor, known storetest.KnownMap, limit int) mail.Delta {
+	t.Helper()
+	mb, err := store.Examine(t.Context(), "[Gmail]/All Mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := mb.Changes(t.Context(), since, known, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Where an account is set to show no more than so many messages, one that fell out of
+// \All does not count as deleted.
+func TestAllShowsNoMore(t *testing.T) {
+	t.Parallel()
+	s, g, store := gmailStore(t, func(_ *imaptest.Script, g *imaptest.Gmail) {
+		for n := range 4 {
+			g.Put(gmailLetter(n), "01-Jan-2024 10:00:00 +0000", nil)
+		}
+	}, Quirk{Name: "G", Caps: []string{"X-GM-EXT-1"}, ShowsAtMost: []uint32{3}})
+	known := storetest.KnownMap{}
+	first := lookAtAll(t, store, "", known, 1000)
+	for _, m := range first.New {
+		known[m.Ref] = m.Flags
+	}
+	since := first.Cursor
+	s.Edit(func(*imaptest.Script) { g.Delete("letter 0.") })
+	for range 2 {
+		d := lookAtAll(t, store, since, known, 1000)
+		if len(d.Gone) > 0 || d.Unsettled == "" || d.Stamp != "" {
+			t.Errorf("told as gone: %v, and not %q", d.Gone, d.Unsettled)
+		}
+		since = d.Cursor
+	}
+	s.Edit(func(*imaptest.Script) { g.Delete("letter 1.") })
+	if d := lookAtAll(t, store, since, known, 1000); len(d.Gone) != 2 || d.Unsettled != "" {
+		t.Errorf("told as gone: %v, %q", d.Gone, d.Unsettled)
+	}
+}
+
+// What the server leaves out of a listing that it ends with OK is missed, whether it is
+// the first one, one of several, or one of what is new; and the next look has it.
+func TestAllListedInPart(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{1, 1000} {
+		for uid := uint32(1); uid <= 6; uid++ {
+			t.Run(fmt.Sprint(limit, " ", uid), func(t *testing.T) {
+				t.Parallel()
+				s, g, store := gmailStore(t, nil)
+				leave := true
+				s.Edit(func(script *imaptest.Script) {
+					script.OnFetch(func(_ *imaptest.ScriptConn, m *imaptest.ScriptMessage, atts []imaptest.Att) []imaptest.Att {
+						if leave && m.UID == uid {
+							return nil
+						}
+						return atts
+					})
+				})
+				known := storetest.KnownMap{}
+				var cursor mail.Cursor
+				missing := 0
+				all := func() {
+					for more := true; more; {
+						d := lookAtAll(t, store, cursor, known, limit)
+						for _, m := range d.New {
+							known[m.Ref] = m.Flags
+						}
+						if cursor, more = d.Cursor, d.More; d.Missing > 0 && d.Unsettled != "" && d.Stamp == "" {
+							missing++
+						}
+						if len(d.Gone) > 0 {
+							t.Errorf("told as gone: %v", d.Gone)
+						}
+					}
+				}
+				for part := range 2 {
+					s.Edit(func(*imaptest.Script) {
+						for n := range 3 {
+							g.Put(gmailLetter(3*part+n), "01-Jan-2024 10:00:00 +0000", nil)
+						}
+					})
+					all()
+				}
+				if missing == 0 {
+					t.Error("nothing was missed")
+				}
+				s.Edit(func(*imaptest.Script) { leave = false })
+				all()
+				if len(known) != 6 {
+					t.Errorf("in the end %d messages are known, want 6", len(known))
+				}
+			})
+		}
+	}
 }

@@ -14,18 +14,18 @@ import (
 // changes.go hold, with these differences:
 //
 //   - What is known are the messages without a label; the server counts all. So the
-//     cursor holds how many there were, and something was expunged when that does not
-//     add up with what is new.
+//     cursor holds how many there were, and when that does not add up with what is new,
+//     something was expunged, or a listing was not complete: SEARCH says which.
 //   - A change of a message's labels moves its MODSEQ (as a change of flags does, and
 //     as other programs have relied on for years). So CHANGEDSINCE tells which messages
 //     lost their last label, and are new here, and which got one, and are gone.
 //   - Without a MODSEQ to start from, all messages are listed with their labels.
 
 // viewCursor is a cursor of \All. While a listing goes on, modseq is from before it
-// began and count is 0.
+// began.
 type viewCursor struct {
 	cursor
-	count uint32 // EXISTS
+	count uint32 // messages below next, with or without labels
 	// known: when the listing is complete, the known messages have to be looked at one
 	// by one.
 	known bool
@@ -103,7 +103,7 @@ func (v *viewLook) run(ctx context.Context) (mail.Delta, error) {
 		return mail.Delta{}, err
 	}
 	next := v.since
-	next.next, next.count = uint32(min(v.next, maxUID)), 0
+	next.next, next.count = uint32(min(v.next, maxUID)), v.since.count+v.met
 	if more {
 		// A label that is missed here is a change since modseq.
 		v.delta.More, v.delta.Gone = true, nil
@@ -122,13 +122,14 @@ func (v *viewLook) run(ctx context.Context) (mail.Delta, error) {
 	if err != nil {
 		return mail.Delta{}, err
 	}
+	v.outOfSight()
 	v.sort()
 	next.known = false
 	if v.delta.Unsettled == "" && v.can.condstore {
 		next.modseq, next.count = v.before.modseq, v.before.messages
 		v.delta.Stamp = v.set.stamp(v.before.stamp())
 	} else {
-		next.next, next.modseq = 1, 0
+		next.next, next.modseq, next.count = 1, 0, 0
 	}
 	v.delta.Cursor = mail.Cursor(next.String())
 	return v.delta, nil
@@ -262,16 +263,14 @@ func (v *viewLook) eachKnown(ctx context.Context) error {
 }
 
 // addsUp reports whether the server has as many messages as it has to have when none
-// was expunged.
+// was expunged and all were listed.
 func (v *viewLook) addsUp() bool {
-	return !v.since.known && (v.since.count > 0 || v.since.next == 1) && uint64(v.before.messages) == uint64(v.since.count)+uint64(v.met)
+	return !v.since.known && uint64(v.before.messages) == uint64(v.since.count)+uint64(v.met)
 }
 
-// expunged finds the known messages that the server has no more.
+// expunged finds the known messages that the server has no more, and notices when it
+// has some that it did not list.
 func (v *viewLook) expunged(ctx context.Context) error {
-	if v.count == 0 {
-		return nil
-	}
 	const incomplete = "the server lists fewer messages than it has"
 	if !v.can.search {
 		v.delta.Unsettled = incomplete
@@ -281,9 +280,15 @@ func (v *viewLook) expunged(ctx context.Context) error {
 	if err != nil && !refused(err) {
 		return err
 	}
-	if err != nil || countBelow(set, uint64(v.before.next)) != uint64(v.before.messages) {
+	all := countBelow(set, uint64(v.before.next))
+	if err != nil || all != uint64(v.before.messages) {
 		v.delta.Unsettled = incomplete
 		return nil
+	}
+	old := countBelow(set, uint64(v.since.next)) // not more than there were: of them some can only have gone
+	missing := max(int64(old)-int64(v.since.count), 0) + max(int64(all-old)-int64(v.met), 0)
+	if missing > 0 {
+		v.delta.Unsettled, v.delta.Missing = incomplete, int(missing)
 	}
 	return v.known.Each(ctx, mail.Ref{UID: 1}, mail.Ref{}, func(r mail.Ref, _ mail.Flags) error {
 		if !set.Contains(r.UID) {
