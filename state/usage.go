@@ -72,8 +72,13 @@ func (u *Usage) open(ctx context.Context) error {
 	return u.c.once(usageSchema)
 }
 
+// lateHours counts what is on record of hours that are yet to come as of this one: the
+// clock was ahead, and what was counted then would stay for as long as it was.
+const lateHours = `INSERT INTO used SELECT account, way, ?1, sum(octets) FROM used WHERE hour > ?1 GROUP BY account, way
+  ON CONFLICT DO UPDATE SET octets = octets + excluded.octets`
+
 // Add counts octets of an account in one way ("up", "down") at a time, and answers
-// with all that is on record of it, the oldest hour first.
+// with all that is on record of it, the oldest hour first; none is later than at.
 func (u *Usage) Add(account, way string, at time.Time, octets int64) (hours []Hour, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -84,6 +89,12 @@ func (u *Usage) Add(account, way string, at time.Time, octets int64) (hours []Ho
 	err = inTransaction(u.c, func() error {
 		hours = nil
 		if _, err := u.c.exec("DELETE FROM used WHERE hour <= ?", hour-keepHours); err != nil {
+			return err
+		}
+		if _, err := u.c.exec(lateHours, hour); err != nil {
+			return err
+		}
+		if _, err := u.c.exec("DELETE FROM used WHERE hour > ?", hour); err != nil {
 			return err
 		}
 		if octets > 0 {

@@ -62,3 +62,39 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
+
+// What was counted while the clock was ahead counts as of now once it is right again,
+// for all accounts and ways, and is forgotten as everything else.
+func TestUsageAfterAWrongClock(t *testing.T) {
+	t.Parallel()
+	u, err := OpenUsage(context.Background(), filepath.Join(t.TempDir(), "home", "usage.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	now := time.Date(2026, 11, 25, 10, 30, 0, 0, time.UTC)
+	add := func(way string, at time.Time, octets int64) []Hour {
+		t.Helper()
+		hours, err := u.Add("me@example.org", way, at, octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hours
+	}
+	add("up", now, 1)
+	add("up", now.Add(24*time.Hour), 20)
+	add("up", now.Add(26*time.Hour), 300)
+	add("down", now.Add(26*time.Hour), 4)
+	for _, way := range []struct {
+		way  string
+		want int64
+	}{{"up", 5321}, {"down", 5004}} {
+		got := add(way.way, now, 5000)
+		if len(got) != 1 || !got[0].Start.Equal(now.Truncate(time.Hour)) || got[0].Octets != way.want {
+			t.Errorf("%s: got %v, want %d octets in this hour", way.way, got, way.want)
+		}
+	}
+	if got := add("up", now.Add(48*time.Hour), 0); len(got) != 0 {
+		t.Errorf("two days later: %v", got)
+	}
+}

@@ -52,7 +52,8 @@ func (s *session) newBudget(a *config.Account) *budget {
 	return &budget{path: filepath.Join(dir, budgetFile), account: a.Server.Identity(), now: s.env.Now, ways: make(map[imapstore.Way]*spent)}
 }
 
-// Take counts n octets, unless the limit is reached.
+// Take counts n octets, unless the limit is reached. After an error they count, or do
+// not: nobody sends them.
 func (b *budget) Take(ctx context.Context, way imapstore.Way, limit, n int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,7 +65,7 @@ func (b *budget) Take(ctx context.Context, way imapstore.Way, limit, n int64) er
 			return err
 		}
 	}
-	if w.fresh >= min(unwritten, limit/100) || w.used >= limit || b.now().Sub(w.asked) > time.Hour {
+	if w.used >= limit || b.now().Sub(w.asked).Abs() > time.Hour {
 		if err := b.write(ctx, way, w); err != nil {
 			return err
 		}
@@ -77,6 +78,9 @@ func (b *budget) Take(ctx context.Context, way imapstore.Way, limit, n int64) er
 	}
 	w.used += n
 	w.fresh += n
+	if w.fresh >= min(unwritten, limit/100) {
+		return b.write(ctx, way, w)
+	}
 	return nil
 }
 

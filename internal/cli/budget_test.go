@@ -73,6 +73,36 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// What a run that is killed forgets is less than what may stay unwritten, also when its
+// messages are larger.
+func TestBudgetOfAKilledRun(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "postbag", budgetFile)
+	now := time.Date(2026, 11, 25, 10, 20, 0, 0, time.UTC)
+	used := func(take ...int64) int64 {
+		t.Helper()
+		b := &budget{path: path, account: "me@example.org", now: func() time.Time { return now }, ways: make(map[imapstore.Way]*spent)}
+		for _, n := range take {
+			if err := b.Take(context.Background(), imapstore.Up, 1<<40, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer b.usage.Close() // and not b, as when it is killed
+		hours, err := b.usage.Add(b.account, string(imapstore.Up), now, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lastDay(hours, now)
+	}
+	const small, large = unwritten - 1, 30 << 20
+	if got := used(small, large); got != small+large {
+		t.Errorf("%d octets are on record, want %d", got, small+large)
+	}
+	if got := used(small); got != small+large {
+		t.Errorf("%d octets are on record, want %d", got, small+large)
+	}
+}
+
 // When to come back: as soon as a tenth is free, whatever hours it takes.
 func TestComesBack(t *testing.T) {
 	t.Parallel()
