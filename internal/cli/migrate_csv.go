@@ -210,6 +210,8 @@ func (s *session) migrateList(o *options) error {
 	}
 	var mine []*migration
 	for i, m := range list {
+		s.watch.hide(m.from.Password) // also from the hooks of other lines
+		s.watch.hide(m.to.Password)
 		if o.shard.of == 0 || i%o.shard.of == o.shard.index {
 			mine = append(mine, m)
 		}
@@ -257,7 +259,6 @@ func (s *session) migrateList(o *options) error {
 // migrateOne carries out one line.
 func (s *session) migrateOne(m *migration, r *ended, mu *gosync.Mutex) {
 	begun := s.env.Now()
-	s.watch.hide(m.to.Password)
 	part := s.watch.open(m.from)
 	var open closers
 	report, err := s.runMigrate(&m.o, m.from, m.to, quietProgress{s.out, m.label()}, &open)

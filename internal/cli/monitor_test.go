@@ -293,6 +293,27 @@ func TestEveryWatchedCommand(t *testing.T) {
 	}
 }
 
+// A hook of one line of a list of migrations gets no password of another line, also of
+// one that comes later.
+func TestHooksOfAList(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t)
+	w.vars["MYFROM"], w.vars["MYTO"] = "secret", "secret"
+	w.configure("", "on_success = "+w.noted("first"))
+	list := filepath.Join(w.dir, "list.csv")
+	rows := "from,to,from_password_env,to_password_env\n"
+	for _, row := range []string{"good,%s,,PW\n", "imap://me@127.0.0.1:1,%s,MYFROM,MYTO\n"} {
+		rows += fmt.Sprintf(row, "imap://me@"+newWorld(t, true).server.Addr())
+	}
+	if err := os.WriteFile(list, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.call("migrate", "--csv", list, "--to-allow-plaintext", "--allow-plaintext")
+	if got := w.readNote("first"); !strings.Contains(got, "POSTBAG_HOOK=on_success\n") || strings.Contains(got, "secret") {
+		t.Errorf("the hook was called with %s", got)
+	}
+}
+
 // What cannot be told makes the exit code of a run that went well 1, and leaves any
 // other; a ping never does.
 func TestMonitoringThatFails(t *testing.T) {
