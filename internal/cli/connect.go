@@ -123,7 +123,8 @@ func (s *session) openServer(a *config.Account, trace string, open *closers) (*i
 // waits for its greeting, is silent.
 func serverError(a *config.Account, err error) error {
 	err = at(a.Server.String(), err)
-	if e := mail.AsError(err); e.Hint == "" && e.Kind == mail.KindUnreachable && a.Server.Scheme == "imap" && a.Tunnel == nil {
+	_, spoke := errors.AsType[*imapconn.StatusError](err)
+	if e := mail.AsError(err); !spoke && e.Hint == "" && e.Kind == mail.KindUnreachable && a.Server.Scheme == "imap" && a.Tunnel == nil {
 		e.Hint = "a server that speaks TLS from the start (usually port 993) is written imaps://"
 	}
 	return err

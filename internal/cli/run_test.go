@@ -21,7 +21,10 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"postbag/internal/config"
 	"postbag/internal/demo"
+	"postbag/internal/imapconn"
+	"postbag/internal/mail"
 	"postbag/state"
 )
 
@@ -269,6 +272,24 @@ func TestLimitRate(t *testing.T) {
 	}
 	if took := time.Since(began); took < 700*time.Millisecond || took > 20*time.Second {
 		t.Errorf("about 60 KB at 50 KB a second took %v", took)
+	}
+}
+
+// Only a server that says nothing may be one that waits for TLS.
+func TestHintOfASilentServer(t *testing.T) {
+	t.Parallel()
+	a := &config.Account{Server: config.Server{Scheme: "imap", User: "me", Host: "mail.example"}}
+	for _, one := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("no greeting"), "a server that speaks TLS from the start (usually port 993) is written imaps://"},
+		{&imapconn.StatusError{Status: imapconn.Status{Type: "NO", Code: "UNAVAILABLE", Text: "user database is down"}}, ""},
+	} {
+		err := serverError(a, &mail.Error{Scope: mail.ScopeAccount, Kind: mail.KindUnreachable, Op: "login", Err: one.err})
+		if e := mail.AsError(err); e.Hint != one.want {
+			t.Errorf("%v: got hint %q, want %q", err, e.Hint, one.want)
+		}
 	}
 }
 
