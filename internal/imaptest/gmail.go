@@ -31,6 +31,7 @@ type gmail struct {
 	date   string
 	flags  []string
 	labels []string // as X-GM-LABELS told them last, sorted
+	hidden []string // labels without a mailbox
 }
 
 const (
@@ -114,8 +115,14 @@ func (g *Gmail) Delete(text string) {
 	g.settle(nil)
 }
 
-// Hide takes a label out of what IMAP shows. Its messages keep it.
+// Hide takes a label out of what IMAP shows. Its messages keep it, and X-GM-LABELS tells
+// it as before.
 func (g *Gmail) Hide(label string) {
+	for _, m := range g.mails {
+		if g.in(m, g.script.Box(label)) {
+			m.hidden = append(m.hidden, label)
+		}
+	}
 	g.script.Boxes = slices.DeleteFunc(g.script.Boxes, func(b *ScriptBox) bool { return b.Name == label })
 }
 
@@ -164,7 +171,7 @@ func (g *Gmail) view(b *ScriptBox, m *gmail) uint32 {
 func (g *Gmail) labelsOf(m *gmail) []string {
 	names := map[string]string{"INBOX": `\Inbox`, "[Gmail]/Drafts": `\Draft`, "[Gmail]/Important": `\Important`,
 		"[Gmail]/Sent Mail": `\Sent`, gmailSpam: `\Spam`, gmailStarred: `\Starred`, gmailTrash: `\Trash`}
-	var out []string
+	out := slices.Clone(m.hidden)
 	for _, b := range g.script.Boxes {
 		if b.Name == gmailAll || !g.in(m, b) {
 			continue
@@ -192,6 +199,9 @@ func (g *Gmail) settle(changed *ScriptBox) {
 			}
 		}
 		away := g.in(m, trash) || g.in(m, spam)
+		if away {
+			m.hidden = nil
+		}
 		if !away && g.in(m, nil) {
 			g.view(g.script.Box(gmailAll), m)
 		}
