@@ -267,12 +267,10 @@ func (s *session) expunge(ctx context.Context, set imapconn.UIDSet) (gone imapco
 	if !s.offers("UIDPLUS") {
 		return gone, nil
 	}
-	var commands []string
-	for _, chunk := range s.chunks(set) {
-		commands = append(commands, "UID EXPUNGE "+chunk.String())
-	}
-	if err := s.inARow(ctx, commands, asIs); err != nil {
-		return gone, err
+	for _, chunk := range s.chunks(set) { // not in a row: nothing is deleted after a failure
+		if _, err := s.conn.Command(ctx, nil, imapconn.Raw("UID EXPUNGE "+chunk.String())); err != nil {
+			return gone, err
+		}
 	}
 	return s.absent(ctx, set)
 }

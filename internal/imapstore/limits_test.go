@@ -177,3 +177,37 @@ func TestUIDSetSplit(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is expunged unless everything was marked, and nothing after what could not be
+// expunged.
+func TestRemoveEndsAtAFailure(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		refused  string
+		expunges []string
+	}{
+		{"UID STORE 6", nil},
+		{"UID EXPUNGE 6", []string{"UID EXPUNGE 2", "UID EXPUNGE 4", "UID EXPUNGE 6"}},
+	} {
+		t.Run(test.refused, func(t *testing.T) {
+			t.Parallel()
+			s := &script{t: t, caps: "UIDPLUS MESSAGELIMIT=1"}
+			s.answer = func(command string) ([]string, string) {
+				if strings.HasPrefix(command, test.refused) {
+					return nil, "NO [INUSE] busy"
+				}
+				return nil, ""
+			}
+			m, err := s.start(nil).Select(t.Context(), "INBOX")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if gone, err := m.Remove(t.Context(), refsOf(2, 4, 6, 8, 10, 12, 14, 16)); err == nil || len(gone) > 0 {
+				t.Errorf("removed %v, %v", gone, err)
+			}
+			if got := s.said("UID EXPUNGE"); !slices.Equal(got, test.expunges) {
+				t.Errorf("said %q, want %q", got, test.expunges)
+			}
+		})
+	}
+}
