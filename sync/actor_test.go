@@ -64,17 +64,24 @@ type actor struct {
 	// messages anew.
 	deleted    map[string]int
 	renumbered bool
-	// brought is what came to a mailbox on each side, ever.
-	brought [2]map[string]bool
+	// brought is what came to which mailbox on each side in this round, and met are the
+	// contents that came to one mailbox on both sides in any.
+	brought [2]map[[2]string]bool
+	met     map[string]bool
 }
 
 func newActor(rng *rand.Rand, w *world) *actor {
-	return &actor{rng: rng, w: w, deleted: make(map[string]int), brought: [2]map[string]bool{{}, {}}}
+	return &actor{rng: rng, w: w, deleted: make(map[string]int), met: make(map[string]bool), brought: [2]map[[2]string]bool{{}, {}}}
 }
 
-// met reports whether a content came to a mailbox on both sides. Where that was between
-// two runs the two became a pair that had no base: its \Deleted stays where it was put.
-func (a *actor) met(content string) bool { return a.brought[0][content] && a.brought[1][content] }
+// bring notes that a content came to a mailbox. Where it comes to the same one on the
+// other side before the next run, the two become a pair that has no base: its \Deleted
+// stays where it was put.
+func (a *actor) bring(s state.Side, box, content string) {
+	key := [2]string{box, content}
+	a.brought[s][key] = true
+	a.met[content] = a.met[content] || a.brought[s.Other()][key]
+}
 
 // flags are some that a side can hold.
 func (a *actor) flags(s state.Side) mail.Flags {
@@ -104,7 +111,7 @@ func (a *actor) act(s state.Side) {
 	msgs := st.Messages(box)
 	if len(msgs) == 0 || rng.IntN(3) == 0 {
 		content := a.body()
-		a.brought[s][content] = true
+		a.bring(s, box, content)
 		st.Put(box, a.flags(s), dateOf(content), content)
 		return
 	}
@@ -115,21 +122,21 @@ func (a *actor) act(s state.Side) {
 		st.Del(box, m.Ref)
 		a.deleted[string(m.Body)]++
 	case 2, 3, 4:
-		a.brought[s][string(m.Body)] = true
+		a.bring(s, to, string(m.Body))
 		st.MoveMsg(box, m.Ref, to)
 	case 5:
-		a.brought[s][string(m.Body)] = true
+		a.bring(s, to, string(m.Body))
 		st.Copy(box, m.Ref, to)
 	case 6:
 		content := a.body()
-		a.brought[s][content] = true
+		a.bring(s, box, content)
 		st.Edit(box, m.Ref, dateOf(content), content)
 		a.deleted[string(m.Body)]++
 	case 7:
 		st.Rekey(box, m.Ref)
 	case 8: // a client that cannot move: it copies, marks, and sometimes expunges
 		if a.marks {
-			a.brought[s][string(m.Body)] = true
+			a.bring(s, to, string(m.Body))
 			st.Copy(box, m.Ref, to)
 			if rng.IntN(2) == 0 {
 				st.Del(box, m.Ref)
@@ -167,6 +174,7 @@ func (a *actor) actOnBox(s state.Side, box string) {
 
 // acts makes 1 to 10 changes on the sides given.
 func (a *actor) acts(sides ...state.Side) {
+	a.brought = [2]map[[2]string]bool{{}, {}}
 	for range a.rng.IntN(10) + 1 {
 		a.act(sides[a.rng.IntN(len(sides))])
 	}

@@ -102,7 +102,7 @@ func checkEqual(t *testing.T, w *world, a *actor) {
 						f = o.Holds(f)
 					}
 				}
-				if a.renumbered || a.met(string(m.Body)) {
+				if a.renumbered || a.met[string(m.Body)] {
 					f.System &^= mail.Deleted
 				}
 				sides[s] = append(sides[s], fmt.Sprintf("%s | %q | %s", box, m.Body, strings.ToLower(f.String())))

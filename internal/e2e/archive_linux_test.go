@@ -164,7 +164,7 @@ func TestExportKilled(t *testing.T) {
 	before := treeDump(t, a.dir).Content()
 	a.run(t, "export", a.dir, "mail.tar", "-q").want(t, 0)
 	want := read(t, filepath.Join(a.home, "mail.tar"))
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 5))
+	random := rand.New(rand.NewPCG(drawn(), 5))
 	killed := 0
 	for _, form := range archives {
 		for round := range 4 {
@@ -218,7 +218,7 @@ func TestImportKilled(t *testing.T) {
 	a.backup(t).want(t, 0)
 	want := treeDump(t, a.dir).Content()
 	a.run(t, "export", a.dir, "mail.tar.gz", "-q").want(t, 0)
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 6))
+	random := rand.New(rand.NewPCG(drawn(), 6))
 	for round := range 8 {
 		dest := filepath.Join(a.home, fmt.Sprintf("copy-%d", round))
 		for range 3 {

@@ -157,7 +157,7 @@ func TestCutAnywhere(t *testing.T) {
 
 func cutAnywhere(t *testing.T, dovecot *imaptest.Dovecot) {
 	const workers, points = 4, 8
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	var worlds []*cutWorld
 	for range workers { // each has a proxy of its own, whose connections it counts
 		worlds = append(worlds, newCutWorld(t, dovecot))
@@ -233,7 +233,7 @@ func TestServerRestart(t *testing.T) {
 func TestGarbageOnTheLine(t *testing.T) {
 	t.Parallel()
 	w := newCutWorld(t, nil)
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	random := rand.New(rand.NewPCG(seed, 3))
 	rounds := 12
 	if long() {

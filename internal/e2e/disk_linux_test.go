@@ -135,7 +135,7 @@ func TestFullDisk(t *testing.T) {
 	e := imaptest.StartEmbedded(t, into(demo.Corpus(30, 60), "INBOX", "Work", "Archive/2024"))
 	server := e.Target().MustDump(t)
 	base := onTarget(t, e.Target())
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 4))
+	random := rand.New(rand.NewPCG(drawn(), 4))
 	step, full := 160, 0
 	if long() {
 		step = 4
@@ -353,7 +353,7 @@ func TestFailingSystemCalls(t *testing.T) {
 		t.Run(map[bool]string{false: "changes", true: "first"}[fromScratch], func(t *testing.T) {
 			t.Parallel()
 			w := newKillWorld(t, fromScratch)
-			seed := uint64(time.Now().UnixNano())
+			seed := drawn()
 			random := rand.New(rand.NewPCG(seed, 5))
 			n := 0
 			codes := map[int]int{}

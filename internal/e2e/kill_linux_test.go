@@ -165,7 +165,7 @@ func TestKillAtEverySystemCall(t *testing.T) {
 		t.Run(map[bool]string{false: "changes", true: "first"}[fromScratch], func(t *testing.T) {
 			t.Parallel()
 			w := newKillWorld(t, fromScratch)
-			random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+			random := rand.New(rand.NewPCG(drawn(), 1))
 			next := sampled(random)
 			names := deathPoints
 			if !long() { // those that change something, and of them some
@@ -215,7 +215,7 @@ func TestKillDuringRecovery(t *testing.T) {
 	if long() {
 		rounds = 500
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	random := rand.New(rand.NewPCG(seed, 0))
 	for range rounds {
 		a := w.fresh(t)
@@ -243,7 +243,7 @@ func TestKillAtRandomTimes(t *testing.T) {
 	user := dovecot.NewUser()
 	dovecot.Fill(user, demo.Corpus(13, 2000))
 	server := dovecot.Target(user).MustDump(t)
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	a := onDovecot(t, dovecot, user)

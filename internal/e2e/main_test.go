@@ -60,6 +60,15 @@ func testMain(m *testing.M) int {
 // long reports whether everything is to be tried, however long it takes.
 func long() bool { return os.Getenv("POSTBAG_LONG") == "1" }
 
+// drawn is what the random choices of a test begin with: the same in every run, so that
+// a failure is about what was changed, and another one in each long run.
+func drawn() uint64 {
+	if long() {
+		return uint64(time.Now().UnixNano())
+	}
+	return 20261125
+}
+
 // need skips a test for want of a program; in continuous integration, where it
 // has to be there, the test fails.
 func need(t testing.TB, name string) string {

@@ -176,7 +176,7 @@ func TestMigrateKilled(t *testing.T) {
 	_, _, m := twoDovecots(t, 150)
 	proxy := imaptest.StartProxy(t, m.to.Addr)
 	m.toURL = "imap://" + m.to.User + "@" + proxy.Addr()
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 12))
+	random := rand.New(rand.NewPCG(drawn(), 12))
 	pause := func() { time.Sleep(time.Duration(20+random.IntN(250)) * time.Millisecond) }
 	for range 20 {
 		p := m.start(t, m.args()...)

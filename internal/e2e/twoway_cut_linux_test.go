@@ -20,7 +20,7 @@ func TestTwoWayCutAnywhere(t *testing.T) {
 	if long() {
 		points = 1000
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	var next, whole, left atomic.Int64
 	t.Cleanup(func() { t.Logf("seed %d: %d got through by themselves, %d did not", seed, whole.Load(), left.Load()) })
 	for n := range workers {
@@ -87,7 +87,7 @@ func TestTwoWayServerRestart(t *testing.T) {
 	if long() {
 		rounds = 60
 	}
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	random := rand.New(rand.NewPCG(drawn(), 3))
 	for range rounds {
 		r.back(t)
 		after := random.Int64N(total)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -33,6 +34,9 @@ type history struct {
 	// doubled are messages of the server that were copied in their own mailbox in
 	// this round: a server does not tell which of the two is gone later.
 	doubled map[string]bool
+	// touched are the messages that came, went or moved in this round, on the server and
+	// in the Maildir: of equal ones, one may have gone where another came.
+	touched [2]map[mail.Digest]bool
 	// names lets mailboxes be made, renamed and removed.
 	names   bool
 	deletes bool                   // the syncs delete mailboxes
@@ -97,18 +101,6 @@ func (h *history) composeAny() []byte {
 	return wire
 }
 
-// newMessage is one with flags. What was there before, perhaps, has no \Deleted: where an
-// equal message comes to the other side in the same round, the two become a pair that had
-// no base, and then \Deleted stays where it was put (docs/two-way.md).
-func (h *history) newMessage() ([]byte, mail.Flags) {
-	n := len(h.written)
-	wire, f := h.compose(), h.flags()
-	if len(h.written) == n || slices.ContainsFunc(h.written[:n], func(w []byte) bool { return bytes.Equal(w, wire) }) {
-		f = f.Minus(mail.Flags{System: mail.Deleted})
-	}
-	return wire, f
-}
-
 var someFlags = []string{`\Seen`, `\Answered`, `\Flagged`, `\Draft`, `\Deleted`, "$Forwarded", "Later", "$Label1", "Work-Thing"}
 
 func (h *history) flags() mail.Flags {
@@ -154,6 +146,7 @@ func ordered(list []place) []place {
 func (h *history) change(n int) {
 	h.t.Helper()
 	h.edits, h.odd, h.lost, h.doubled = nil, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	h.touched = [2]map[mail.Digest]bool{{}, {}}
 	for _, on := range h.random.Perm(2) {
 		for range h.random.IntN(n + 1) {
 			if on == 0 {
@@ -183,13 +176,15 @@ func (h *history) changeServer() {
 	}
 	if kind < 30 || len(all) == 0 {
 		box := pick(h, boxes)
-		wire, f := h.newMessage()
+		wire, f := h.compose(), h.flags()
 		h.did("server: new in %s, %d octets [%s]", box, len(wire), f)
+		h.touched[0][sha256.Sum256(wire)] = true
 		must(t, c.deliver(box, wire, f, dateOf(wire)))
 		return
 	}
 	m := pick(h, ordered(all))
 	twin := m.box + m.Digest.String()
+	h.touched[0][m.Digest] = true // if only by its flags
 	switch to := pick(h, boxes); {
 	case kind < 55 || h.doubled[twin]:
 		f := h.toggle(m.Flags)
@@ -231,16 +226,18 @@ func (h *history) changeMaildir() {
 	}
 	if kind < 30 || len(all) == 0 {
 		box := pick(h, boxes)
-		wire, f := h.newMessage()
+		wire, f := h.compose(), h.flags()
 		fresh, crlf := h.chance(70), h.chance(20)
 		if fresh {
 			f = mail.Flags{}
 		}
+		h.touched[1][sha256.Sum256(wire)] = true
 		h.did("maildir: new in %s, %d octets [%s], CRLF %v", box, len(wire), f, crlf)
 		must(t, r.deliver(box, r.base(), fileOf(wire, crlf), f, dateOf(wire), fresh))
 		return
 	}
 	m := pick(h, ordered(all))
+	h.touched[1][m.Digest] = true
 	base := keyOf(m.file.path)
 	to, renew := pick(h, boxes), h.chance(50)
 	if renew {

@@ -42,6 +42,10 @@ type expect struct {
 	// unnamed are the messages without a Message-ID: one that the server moved is a
 	// new message to everybody, and so its flags are those that the server has.
 	unnamed map[mail.Digest]bool
+	// touched are the messages that somebody did something to, on each side.
+	touched [2]map[mail.Digest]bool
+	// met are the messages whose \Deleted the sides need not agree on (twoWay.met).
+	met map[mail.Digest]bool
 	// stayed are the messages in mailboxes that only one side has in full.
 	stayed map[mail.Digest]bool
 	// forgets: what was removed from a mailbox that was renamed in the same round may
@@ -74,6 +78,9 @@ func (x *expect) wrong(d mail.Digest, end []place) string {
 	base, server, local := x.base[d], x.server[d], x.local[d]
 	odd := slices.ContainsFunc(slices.Concat(base, server, local, end), func(p place) bool { return x.odd[p.box] })
 	onServer, onLocal := where(base) != where(server), where(base) != where(local)
+	if len(base) > 1 {
+		onServer, onLocal = x.touched[0][d], x.touched[1][d]
+	}
 	least := min(len(server), len(local), len(server)+len(local)-len(base))
 	most := max(len(server), len(local), len(server)+len(local)-len(base))
 	if len(base) > 1 { // both may have removed the same one of equals, and put it elsewhere
@@ -97,7 +104,7 @@ func (x *expect) wrong(d mail.Digest, end []place) string {
 		return ""
 	}
 	if len(base) == 1 && len(server) == 1 && len(local) == 1 && len(end) == 1 {
-		return x.wrongFlags(base[0], server[0], local[0], end[0], onServer || onLocal)
+		return x.wrongFlags(base[0], server[0], local[0], end[0], onServer || onLocal || x.met[d])
 	}
 	return ""
 }

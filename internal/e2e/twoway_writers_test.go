@@ -102,7 +102,7 @@ func busy(t testing.TB, actors ...func(*rand.Rand) error) (stop func()) {
 	var all sync.WaitGroup
 	for i, act := range actors {
 		all.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
+			random := rand.New(rand.NewPCG(drawn(), uint64(i)))
 			for !done.Load() {
 				if err := act(random); err != nil {
 					t.Errorf("actor %d: %v", i, err)
