@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,11 +58,20 @@ func mboxFlag() cli.Flag {
 	return &cli.StringFlag{Name: "mbox", Category: catWhat, Usage: "read mbox files as `DIALECT`: mboxo, mboxrd, mboxcl or mboxcl2 (default: by Content-Length where a From line follows, else as mboxrd)"}
 }
 
+// orNewTree says how a Maildir is written that an import makes, where its name was
+// taken for that of an account.
+func orNewTree(dest string, err error) error {
+	if e := mail.AsError(err); e.Op == "account "+dest && strings.HasPrefix(e.Hint, "accounts are configured") {
+		e.Hint = fmt.Sprintf("a Maildir that is to be made is written ./%s; %s", dest, e.Hint)
+	}
+	return err
+}
+
 // importAll imports Maildirs one after the other, and all other files as one.
 func (s *session) importAll(o *options, args []string, dest string) error {
 	e, err := s.endpoints(o).parse(dest)
 	if err != nil {
-		return err
+		return orNewTree(dest, err)
 	}
 	var files, trees []string
 	for _, arg := range args {
