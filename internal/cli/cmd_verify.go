@@ -23,7 +23,8 @@ func verifyCommand(s *session) *cli.Command {
 		Description: `Reads every message in the Maildir and compares it with the digest that was
 recorded when it came; then compares the Maildir with the server, message by
 message, and names each one that is missing, extra, different, damaged, or has
-other flags. With a MAILDIR alone the server is left out. Nothing is changed.
+other flags. With a MAILDIR alone the server is left out, and --deep changes nothing:
+all of it is read anyway. Nothing is changed.
 
 Between two servers, two Maildirs, or from a Maildir to a server, messages are
 matched by Message-ID, size and date, with --deep by their content; mailboxes as
@@ -79,11 +80,9 @@ the server deleted and a backup keeps are not counted.`,
 	}
 }
 
-// verifyTree checks a Maildir tree alone.
+// verifyTree checks a Maildir tree alone: every message of it is read, with --deep or
+// without.
 func (s *session) verifyTree(o *options, e endpoint) error {
-	if o.deep {
-		return usageError("--deep", "postbag verify SERVER MAILDIR --deep", "compares with a server, and none was named")
-	}
 	a := o.withFlags(&config.Account{Maildir: e.maildir})
 	if code := s.watch.account(a, func() int { return s.verify(o, a, false, "") }); code != exitDone {
 		return exitError(code)
