@@ -23,8 +23,21 @@ const (
 // keepIndexAfter is the number of passes after which a mailbox keeps an index.
 const keepIndexAfter = 2
 
-// usualFlags are the flags that most messages have, the most usual first.
-var usualFlags = []string{"S", "", "RS", "FS", "F", "PS", "FRS", "PRS", "R", "T", "ST", "RST", "D", "DS"}
+// guess is what a name may be beside its key.
+type guess struct {
+	where subdir
+	plain bool   // the key alone
+	flags string // letters, unless plain
+}
+
+// usualGuesses are what most messages have, the most usual first.
+func usualGuesses() []guess {
+	var list []guess
+	for _, flags := range []string{"S", "", "RS", "FS", "F", "PS", "FRS", "PRS", "R", "T", "ST", "RST", "D", "DS"} {
+		list = append(list, guess{flags: flags})
+	}
+	return append(list, guess{where: inNew, plain: true}, guess{plain: true})
+}
 
 // finder looks up where messages are, for one call of the mailbox.
 type finder struct {
@@ -82,22 +95,25 @@ func (f *finder) indexed(key string) (location, bool) {
 	return l, ok && f.there(key, l)
 }
 
-// guess tries the usual names.
+// guess tries the usual names, beginning with what was right last: messages that are
+// asked for together are often alike.
 func (f *finder) guess(key string) (location, bool) {
 	if f.guesses <= 0 || isDouble(key) {
 		return location{}, false
 	}
 	f.guesses--
 	m := f.m
-	name := fileName{key: key}
-	for _, flags := range usualFlags {
-		l := location{inCur, name.withLetters(flags, m.store.infoSep)}
-		if f.there(key, l) {
-			return l, true
-		}
+	if m.guesses == nil {
+		m.guesses = usualGuesses()
 	}
-	for _, l := range []location{{inNew, key}, {inCur, key}} {
+	for i, g := range m.guesses {
+		l := location{g.where, key}
+		if !g.plain {
+			l.name = fileName{key: key}.withLetters(g.flags, m.store.infoSep)
+		}
 		if m.sub[l.where] != nil && f.there(key, l) {
+			copy(m.guesses[1:i+1], m.guesses[:i])
+			m.guesses[0] = g
 			return l, true
 		}
 	}

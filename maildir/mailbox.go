@@ -48,11 +48,12 @@ type mailbox struct {
 	tmp   Dir    // nil when open for reading
 	box   *box
 
-	index  *scan // where files are, for look-ups; nil until one was worth making
-	hints  map[string]location
-	passes int // that look-ups cost so far
-	rest   *restOfNew
-	closed bool
+	index   *scan // where files are, for look-ups; nil until one was worth making
+	hints   map[string]location
+	guesses []guess // at names, the likeliest first; nil until one is made
+	passes  int     // that look-ups cost so far
+	rest    *restOfNew
+	closed  bool
 }
 
 // Examine opens a mailbox for reading. Nothing is written, not even a missing
