@@ -15,7 +15,8 @@ import (
 //
 //  1. Three stats equal the cursor's fingerprint, and that was taken when the
 //     timestamps could prove something: nothing happened. No directory is read.
-//  2. One pass over the names, quiet, with the cursor's sum: nothing happened,
+//  2. One pass over the names, quiet, with the cursor's sum (or what stands in for it:
+//     see watch.go): nothing happened,
 //     and the new fingerprint says so. The same with the sum that the cursor's
 //     became by our own writes: the engine takes a delta, writes, and asks again
 //     from the delta's cursor, with the state brought up to date in between. What
@@ -76,13 +77,20 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		return mail.Delta{}, err
 	}
 	m.box.mu.Lock()
-	own := m.box.own
+	own := m.box.own.sum
 	m.box.mu.Unlock()
+	if p, ok := m.unchanged(from); ok && m.accountedFor(from, p) {
+		m.issueAt(p.sum, own)
+		return mail.Delta{Cursor: p.after.cursor(p.sum), Stamp: p.after.String()}, nil
+	}
 	s, err := m.readNames(ctx)
 	if err != nil {
 		return mail.Delta{}, err
 	}
-	if from.valid && s.quiet && m.accountedFor(from, s) {
+	if s.quiet {
+		m.from(s.after)
+	}
+	if from.valid && s.quiet && m.accountedFor(from, s.passResult) {
 		d := mail.Delta{Cursor: s.after.cursor(s.sum), Stamp: s.after.String()}
 		m.issueAt(s.sum, own)
 		return d, nil
@@ -102,7 +110,7 @@ func (m *mailbox) letSettle(ctx context.Context, fp fingerprint, most time.Durat
 
 // accountedFor reports whether the sum of a scan is the cursor's, as it was or
 // after our own writes, and letters mean what they meant.
-func (m *mailbox) accountedFor(from cursor, s *scan) bool {
+func (m *mailbox) accountedFor(from cursor, s passResult) bool {
 	b := m.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +126,7 @@ func (m *mailbox) accountedFor(from cursor, s *scan) bool {
 	if !i.valid { // the cursor is an earlier run's: all that we did came after it
 		i = issue{sum: from.sum}
 	}
-	return i.sum == from.sum && i.sum.plus(b.own.minus(i.own)) == s.sum
+	return i.sum == from.sum && i.sum.plus(b.own.sum.minus(i.own)) == s.sum
 }
 
 // wordsString is the part of String for the keyword file.
@@ -132,7 +140,7 @@ func (f fingerprint) wordsString() string {
 func (m *mailbox) issue(sum nameSum) {
 	m.box.mu.Lock()
 	defer m.box.mu.Unlock()
-	m.box.issued = issue{sum: sum, own: m.box.own, valid: true}
+	m.box.issued = issue{sum: sum, own: m.box.own.sum, valid: true}
 }
 
 func (m *mailbox) issueAt(sum, own nameSum) {

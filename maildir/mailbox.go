@@ -15,10 +15,10 @@ import (
 type box struct {
 	mu sync.Mutex
 	// own is what this process did to the file names since the store was opened:
-	// names that appeared minus names that went.
-	own nameSum
+	// names that appeared and names that went.
+	own ops
 	// issued remembers the newest cursor that was given out, and what own was
-	// then: a pass that finds issued.sum + (own - issued.own) shows that nobody
+	// then: a pass that finds issued.sum + (own.sum - issued.own) shows that nobody
 	// but us changed anything.
 	issued issue
 	words  keywordTable
@@ -27,8 +27,9 @@ type box struct {
 	ownWords, ownWordsBase fileStamp
 	// dated are the times that we gave cur/ and new/, in nanoseconds since 1970.
 	dated [2]int64
-	swept bool // leftovers in tmp/ were removed
-	names int  // how many the last pass met, 0 before the first
+	swept bool  // leftovers in tmp/ were removed
+	names int   // how many the last pass met, 0 before the first
+	seen  *seen // nil where nobody tells; guarded by Store.watched
 }
 
 type issue struct {
@@ -119,9 +120,13 @@ func (m *mailbox) openSubs() error {
 	if m.sub[inNew] == nil || err != nil {
 		m.sub[inNew] = nil
 	}
+	begun := m.write && m.begin()
 	fp, err := m.fingerprint()
 	if err != nil {
 		return err
+	}
+	if begun {
+		m.from(fp)
 	}
 	m.info.Stamp = fp.String()
 	m.box.mu.Lock()
@@ -216,10 +221,10 @@ func (b *box) renamed(from, to *location) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if from != nil {
-		b.own.remove(from.where, []byte(from.name))
+		b.own.note(from.where, []byte(from.name), -1)
 	}
 	if to != nil {
-		b.own.add(to.where, []byte(to.name))
+		b.own.note(to.where, []byte(to.name), 1)
 	}
 }
 

@@ -98,6 +98,7 @@ type Store struct {
 	infoSep  byte // between key and info part, for names that have none yet
 	started  time.Time
 	uniqueMu sync.Mutex // guards opts.Rand
+	watched  watched
 
 	mu       sync.Mutex
 	boxes    map[string]*box // by mailbox name
@@ -232,7 +233,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	return s.root.Close()
+	return errors.Join(s.watched.close(), s.root.Close())
 }
 
 // unique makes a key that nothing else has.
