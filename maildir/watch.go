@@ -30,6 +30,10 @@ type nameWatch interface {
 	close() error
 }
 
+// maxWatched bounds the directories that are watched: a user has some thousands of
+// watches for all programs together.
+const maxWatched = 1000
+
 // watched is what a store is told about its mailboxes. The lock of a box may be taken
 // while its own is held, never the other way round.
 type watched struct {
@@ -89,7 +93,7 @@ func (m *mailbox) begin() bool {
 			w.where = map[int]watchedDir{}
 		}
 	}
-	if w.watch == nil || m.box.seen != nil {
+	if w.watch == nil || m.box.seen != nil || len(w.where) >= maxWatched {
 		return false
 	}
 	s := &seen{}
