@@ -264,7 +264,7 @@ func TestPowerLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		states := 0
-		seed := rand.Uint64()
+		seed := drawn()
 		r := rand.New(rand.NewPCG(seed, 2))
 		random := 10
 		if os.Getenv("POSTBAG_LONG") != "" {

@@ -229,7 +229,7 @@ func FuzzStoredLineEnds(f *testing.F) {
 // mailbox.
 func TestRandomMessagesComeBack(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
+	seed := drawn()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := openNew(t, Options{})

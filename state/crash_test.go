@@ -107,7 +107,7 @@ func TestKilled(t *testing.T) {
 		rounds = 1000
 	}
 	path := newPath(t)
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var at int64

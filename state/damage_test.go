@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"postbag/internal/mail"
 )
@@ -226,7 +225,7 @@ func (s *sample) mustBeKind(t *testing.T, err error) {
 func TestFlippedBits(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
-	seed := uint64(time.Now().UnixNano())
+	seed := drawn()
 	t.Logf("seed %d, %d octets", seed, len(s.bytes))
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var at []int
@@ -309,7 +308,7 @@ func (s *sample) write(t *testing.T, path string) {
 func TestTruncated(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
-	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	rnd := rand.New(rand.NewPCG(drawn(), 0))
 	path := filepath.Join(t.TempDir(), "state.db")
 	for i := range 150 {
 		n := rnd.IntN(len(s.bytes))
@@ -447,4 +446,13 @@ func TestRepair(t *testing.T) {
 		t.Errorf("got %d known, want 13", got)
 	}
 	mustClose(t, db) // and newPath checks that it is sound again
+}
+
+// drawn is where random tests begin: anywhere in a long run, and at one place in all
+// others, which then fail for a reason that is new.
+func drawn() uint64 {
+	if os.Getenv("POSTBAG_LONG") != "" {
+		return rand.Uint64()
+	}
+	return 20261125
 }

@@ -80,7 +80,10 @@ func (c *cutTarget) cutAnywhere(t *testing.T) {
 	if os.Getenv("POSTBAG_LONG") == "1" {
 		points = 1 << 20 // every octet
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := uint64(20261125) // the same in every short run
+	if os.Getenv("POSTBAG_LONG") == "1" {
+		seed = uint64(time.Now().UnixNano())
+	}
 	random := rand.New(rand.NewPCG(seed, 1))
 	total := c.run(t, imaptest.Rules{})
 	var cuts []imaptest.Cut
