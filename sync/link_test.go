@@ -149,9 +149,7 @@ func TestDamagedCopyIsNotLinked(t *testing.T) {
 // nothing is fetched that the copy had.
 func TestLinksModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 40)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { linksHistory(t, seed) })
-	}
+	histories(t, 40, linksHistory)
 }
 
 func linksHistory(t *testing.T, seed uint64) {

@@ -20,9 +20,7 @@ import (
 
 func TestBackupModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 60)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { backupHistory(t, seed) })
-	}
+	histories(t, 60, backupHistory)
 }
 
 // backupHistory plays rounds of random edits on the server, with a backup after
@@ -70,22 +68,20 @@ func backupHistory(t *testing.T, seed uint64) {
 
 func TestMirrorModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 60)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := newWorld()
-			a := newActor(rand.New(rand.NewPCG(seed, 2)), w)
-			w.store[0].ObjectIDs, w.store[1].ObjectIDs = true, true
-			w.store[0].AddBox("INBOX")
-			for range 4 {
-				a.acts(state.A)
-				before := w.clone(-1)
-				w.mustRun(t, sync.Mirror(), nil)
-				checkEqual(t, w, a)
-				w.checkQuiet(t, sync.Mirror())
-				crashEverywhere(t, before, sync.Mirror(), w, true)
-			}
-		})
-	}
+	histories(t, 60, func(t *testing.T, seed uint64) {
+		w := newWorld()
+		a := newActor(rand.New(rand.NewPCG(seed, 2)), w)
+		w.store[0].ObjectIDs, w.store[1].ObjectIDs = true, true
+		w.store[0].AddBox("INBOX")
+		for range 4 {
+			a.acts(state.A)
+			before := w.clone(-1)
+			w.mustRun(t, sync.Mirror(), nil)
+			checkEqual(t, w, a)
+			w.checkQuiet(t, sync.Mirror())
+			crashEverywhere(t, before, sync.Mirror(), w, true)
+		}
+	})
 }
 
 // checkEqual expects that both sides hold the same, but for flags that one of them
@@ -139,9 +135,7 @@ func most(w *world) map[string]int {
 
 func TestTwoWayModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 50)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { twoWayHistory(t, seed) })
-	}
+	histories(t, 50, twoWayHistory)
 }
 
 // circumstances makes a world whose stores have some of the abilities that stores
@@ -216,9 +210,7 @@ func randomPolicy(rng *rand.Rand) sync.Policy {
 // only the other side may lose, or leaves anything to do for a second run.
 func TestAnyPolicyModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 50)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { policyHistory(t, seed) })
-	}
+	histories(t, 50, policyHistory)
 }
 
 func policyHistory(t *testing.T, seed uint64) {

@@ -171,15 +171,13 @@ func TestDeletedMailboxIsGuarded(t *testing.T) {
 // itself or with its mailbox.
 func TestMailboxModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 60)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			p := sync.TwoWay()
-			if seed%4 < 2 {
-				p = deleting()
-			}
-			mailboxHistory(t, seed, p)
-		})
-	}
+	histories(t, 60, func(t *testing.T, seed uint64) {
+		p := sync.TwoWay()
+		if seed%4 < 2 {
+			p = deleting()
+		}
+		mailboxHistory(t, seed, p)
+	})
 }
 
 func mailboxHistory(t *testing.T, seed uint64, p sync.Policy) {

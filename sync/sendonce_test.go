@@ -54,32 +54,30 @@ func TestEachMessageIsSentOnce(t *testing.T) {
 // link: what it refuses is sent.
 func TestSendOnceModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(seeds(t, 30)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 12))
-			w := newWorld()
-			w.store[0].Links = true
-			a := newActor(rng, w)
-			for _, name := range boxNames {
-				w.store[1].AddBox(name)
-			}
-			show := showWhenFailed(t)
-			for range 3 {
-				a.labels(int(state.B))
-				for _, m := range w.store[1].Messages("INBOX") {
-					if rng.IntN(8) == 0 { // another date: the server does not link it
-						w.store[1].Put("Work", mail.Flags{}, m.Date.AddDate(0, 0, 1), string(m.Body))
-					}
+	histories(t, 30, func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 12))
+		w := newWorld()
+		w.store[0].Links = true
+		a := newActor(rng, w)
+		for _, name := range boxNames {
+			w.store[1].AddBox(name)
+		}
+		show := showWhenFailed(t)
+		for range 3 {
+			a.labels(int(state.B))
+			for _, m := range w.store[1].Messages("INBOX") {
+				if rng.IntN(8) == 0 { // another date: the server does not link it
+					w.store[1].Put("Work", mail.Flags{}, m.Date.AddDate(0, 0, 1), string(m.Body))
 				}
-				before := w.clone(-1)
-				*show = rounds{before, w}
-				w.mustRun(t, sync.TwoWay(), nil)
-				checkEqual(t, w, a)
-				w.checkQuiet(t, sync.TwoWay())
-				crashEverywhere(t, before, sync.TwoWay(), w, true)
 			}
-		})
-	}
+			before := w.clone(-1)
+			*show = rounds{before, w}
+			w.mustRun(t, sync.TwoWay(), nil)
+			checkEqual(t, w, a)
+			w.checkQuiet(t, sync.TwoWay())
+			crashEverywhere(t, before, sync.TwoWay(), w, true)
+		}
+	})
 }
 
 // canceller interrupts a run at the first line that holds a text.

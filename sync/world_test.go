@@ -93,19 +93,35 @@ var day = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // count, not the circumstances.
 func tablesOnly() bool { return os.Getenv("POSTBAG_TABLES") != "" }
 
-// seeds is how many random histories each model test plays; POSTBAG_SEEDS sets
-// another number.
-func seeds(t *testing.T, n int) int {
-	if s := os.Getenv("POSTBAG_SEEDS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
+// histories plays n random histories, each as a test of its own that is named by its
+// seed; a tenth of them in short runs. POSTBAG_SEEDS sets another number, and
+// POSTBAG_SEED plays the history of that seed alone.
+func histories(t *testing.T, n uint64, play func(t *testing.T, seed uint64)) {
+	t.Helper()
+	number := func(variable string, n *uint64) bool {
+		text := os.Getenv(variable)
+		if text == "" {
+			return false
 		}
+		var err error
+		if *n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("%s: %v", variable, err)
+		}
+		return true
 	}
-	if testing.Short() {
-		n = n / 10
+	var first uint64
+	if number("POSTBAG_SEED", &first) {
+		n = 1
+	} else if !number("POSTBAG_SEEDS", &n) && testing.Short() {
+		n /= 10
 	}
-	return n
+	test := t.Name()
+	for seed := first; seed-first < n; seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Logf("to play it again: POSTBAG_SEED=%d go test ./sync -run '^%s$'", seed, test)
+			play(t, seed)
+		})
+	}
 }
 
 // bodies is the multiset of contents on a side, whatever mailbox they are in.
