@@ -220,6 +220,12 @@ func (r *run) deleteMailbox(ctx context.Context, b *box) error {
 	if empty, err := r.emptyOrphan(ctx, b, refs); err != nil || !empty {
 		return err
 	}
+	// On record before it goes: it may be the last one that this side lists.
+	b.rec.Gone[o] = thisRun
+	if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{b.rec}}, true); err != nil {
+		return err
+	}
+	b.saved = *b.rec
 	if err := r.store[o].Delete(ctx, b.rec.Name[o]); err != nil {
 		return err
 	}

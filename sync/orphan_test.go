@@ -291,3 +291,25 @@ func TestMailboxesDeletedOnBothSides(t *testing.T) {
 		crashEverywhere(t, before, sync.TwoWay(), w, true)
 	}
 }
+
+// A run that deletes the last mailbox of a side, and is cut off before it forgets it,
+// is no reason to refuse the next one.
+func TestLastMailboxDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.store[0].AddBox("Work")
+	w.store[0].Put("Work", mail.Flags{}, day, original)
+	p := deleting()
+	p.May[state.B].Mailboxes = true
+	w.mustRun(t, p, nil)
+	w.store[0].AddBox("Later")
+	w.store[0].DropBox("Work")
+	p.May[state.B].Mailboxes = false
+	before := w.clone(-1)
+	w.mustRun(t, p, nil)
+	if boxes := w.store[1].Boxes(); len(boxes) != 0 {
+		t.Fatalf("B has still %v", boxes)
+	}
+	w.checkQuiet(t, p)
+	crashEverywhere(t, before, p, w, true)
+}
