@@ -55,6 +55,7 @@ func (r *run) add(ctx context.Context, b *box) error {
 		fresh.Records = append(fresh.Records, plan.Records...)
 		fresh.Flags = append(fresh.Flags, plan.Flags...)
 		fresh.Forget = append(fresh.Forget, plan.Forget...)
+		fresh.Unlike = fresh.Unlike || plan.Unlike
 		if !partial { // the plan has them now
 			b.delta[state.A].New, b.delta[state.B].New = nil, nil
 		}

@@ -278,14 +278,20 @@ func (r *run) identify(ctx context.Context, b *box, open *sides) error {
 	return r.fathom(ctx, b, open)
 }
 
-// measure finds the sizes of the new messages of a side that does not list them,
-// when they decide whether a message is copied, or there are rows of the other side
-// alone that they may be equal to.
+// measure finds the sizes of the new messages of a side that does not list them, and
+// of those that are to be copied now and were never measured, when they decide whether
+// a message is copied, or there are rows of the other side alone that they may be equal
+// to.
 func (r *run) measure(ctx context.Context, b *box, s state.Side, mb mail.Mailbox) error {
 	var refs []mail.Ref
 	for _, m := range b.delta[s].New {
 		if m.Size < 0 && !m.ID.Described {
 			refs = append(refs, m.Ref)
+		}
+	}
+	for _, row := range b.retry {
+		if row.Alone(s) && row.Size < 0 && !row.Ident.Described {
+			refs = append(refs, row.Ref[s])
 		}
 	}
 	if len(refs) == 0 || mb == nil {

@@ -73,6 +73,9 @@ type Copy struct {
 type SetFlags struct {
 	Do  [2]mail.FlagDelta
 	Row *state.Row
+	// Forget is a row that went into Row, when it is not 0. It is forgotten when Row is
+	// written down, and not before: until then the two are to be paired.
+	Forget int64
 }
 
 // Note is something that the user may want to know of a row.
@@ -152,7 +155,7 @@ func (e *event) plan(p *Plan, in Input) {
 	case alive[0] && alive[1]:
 		var do [2]mail.FlagDelta
 		do, r.Flags = mergeFlags(in.Policy, in.Storable, r.Flags, e.flags)
-		p.setFlags(do, &r, e.row)
+		p.setFlags(SetFlags{Do: do, Row: &r}, e.row)
 	case !paired:
 		// Only one side was ever known to have it, or the other's is gone already.
 		if r.Flags = e.flags; r.Flags != e.row.Flags {
@@ -177,14 +180,17 @@ func (e *event) plan(p *Plan, in Input) {
 	}
 }
 
-// setFlags adds the action that do asks for; with nothing to do, r is recorded
-// when it differs from was.
-func (p *Plan) setFlags(do [2]mail.FlagDelta, r, was *state.Row) {
+// setFlags adds an action; with nothing to do, its row is recorded when it differs
+// from was.
+func (p *Plan) setFlags(a SetFlags, was *state.Row) {
 	switch {
-	case !do[0].IsZero() || !do[1].IsZero():
-		p.Flags = append(p.Flags, SetFlags{do, r})
-	case was == nil || r.Flags != was.Flags:
-		p.Records = append(p.Records, r)
+	case !a.Do[0].IsZero() || !a.Do[1].IsZero():
+		p.Flags = append(p.Flags, a)
+	case was == nil || a.Row.Flags != was.Flags:
+		p.Records = append(p.Records, a.Row)
+		if a.Forget != 0 {
+			p.Forget = append(p.Forget, a.Forget)
+		}
 	}
 }
 
@@ -225,11 +231,12 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 	}
 	a, b := pair[0].msg, pair[1].msg
 	r := state.Row{Mailbox: in.Mailbox, Born: thisRun}
+	var forget int64
 	switch {
 	case pair[1].row != nil: // what the state knows of a message is kept
 		r = *pair[1].row
 		if pair[0].row != nil {
-			p.Forget = append(p.Forget, pair[0].row.ID)
+			forget = pair[0].row.ID
 		}
 	case pair[0].row != nil:
 		r = *pair[0].row
@@ -272,7 +279,7 @@ func (p *Plan) pair(in Input, pair [2]*arrival) {
 		}
 	}
 	r.Flags = after
-	p.setFlags(do, &r, nil)
+	p.setFlags(SetFlags{do, &r, forget}, nil)
 }
 
 // sentOf is the row, of two arrivals that are paired, that says of the other one how

@@ -50,6 +50,9 @@ func (r *run) rekey(ctx context.Context, b *box, s state.Side) error {
 	for _, m := range moves {
 		row := *m.Row
 		row.Ref[s] = m.Msg.Ref
+		if row.Sent == nil || row.Sent.Side != s { // it may be read by now, to be compared
+			row.Ident = joinIdentity(row.Ident, m.Msg.ID)
+		}
 		tx.Rows = append(tx.Rows, &row)
 	}
 	if !r.DryRun {
@@ -75,7 +78,7 @@ func renew(rows, now []*state.Row) {
 	}
 	for _, row := range rows {
 		if v := byID[row.ID]; v != nil {
-			row.Ref = v.Ref
+			row.Ref, row.Ident = v.Ref, joinIdentity(row.Ident, v.Ident)
 		}
 	}
 }

@@ -27,6 +27,9 @@ func (r *run) setFlags(ctx context.Context, b *box, actions []SetFlags, open *si
 	for _, a := range actions {
 		if done[a.Row] {
 			tx.Rows = append(tx.Rows, a.Row)
+			if a.Forget != 0 {
+				tx.Delete = append(tx.Delete, a.Forget)
+			}
 		}
 	}
 	return commit(ctx, r.Journal, &tx, false)
