@@ -32,17 +32,26 @@ type Moved struct {
 // one identity are paired in the order of their rows and refs; which is which
 // does not matter then. No message is paired twice.
 func FindMoves(lost []Lost, found []Found) []Moved {
-	return findMoves(lost, found, []moveRule{byDigest, byObject, byMessageID}, func(r *state.Row, mailbox int64) bool { return r.Mailbox != mailbox })
+	return findMoves(lost, found, []moveRule{byDigest, byObject, byMessageID}, func(r *state.Row, f Found) bool { return r.Mailbox != f.Mailbox })
 }
 
 // FindRekeyed pairs what is gone from a mailbox with what is new in the same one,
 // where nothing but the ref changed. Only what proves the content counts: two
-// copies of one mail may have all else in common.
+// copies of one mail may have all else in common. On a server that is the object id.
+// The digest is known there of what happened to be read in this run, and a deletion
+// must not hang on that: the run after one that was cut off reads other messages.
 func FindRekeyed(lost []Lost, found []Found) []Moved {
-	return findMoves(lost, found, []moveRule{byDigest, byObject}, func(r *state.Row, mailbox int64) bool { return r.Mailbox == mailbox })
+	return findMoves(lost, found, []moveRule{byDigest, byObject}, func(r *state.Row, f Found) bool {
+		return r.Mailbox == f.Mailbox && (f.Msg.Ref.Key != "" || sameObject(r, f.Msg))
+	})
 }
 
-func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.Row, mailbox int64) bool) []Moved {
+// sameObject reports whether a server tells m to be a row's message.
+func sameObject(r *state.Row, m mail.Message) bool {
+	return m.ID.ObjectID != "" && slices.ContainsFunc(faces(r), func(f mail.Message) bool { return f.ID.ObjectID == m.ID.ObjectID })
+}
+
+func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(*state.Row, Found) bool) []Moved {
 	lost = slices.Clone(lost)
 	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Row.ID, b.Row.ID) })
 	found = slices.Clone(found)
@@ -65,7 +74,7 @@ func findMoves(lost []Lost, found []Found, rules []moveRule, fits func(r *state.
 			if !ok {
 				return false
 			}
-			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return fits(r, f.Mailbox) && sameAsRow(r, f.Msg.ID) })
+			i := slices.IndexFunc(waiting[k], func(r *state.Row) bool { return fits(r, f) && sameAsRow(r, f.Msg.ID) })
 			if i < 0 {
 				return false
 			}

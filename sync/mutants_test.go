@@ -48,7 +48,7 @@ var mutants = []mutant{
 	{"pair.go", "m.Flags.System&mail.Draft == 0", "true", "a draft is its earlier version"},
 	{"pair.go", "have[ref] = true\n\t}\n\tadd", "_ = ref\n\t}\n\tadd", "a message that is gone is paired"},
 	{"pair.go", "m.Flags = f\n", "_ = f\n", "flags on record go before those that are there"},
-	{"moves.go", "func(r *state.Row, mailbox int64) bool { return r.Mailbox != mailbox }", "func(r *state.Row, mailbox int64) bool { return true }", "a new name is a move into the same mailbox"},
+	{"moves.go", "func(r *state.Row, f Found) bool { return r.Mailbox != f.Mailbox }", "func(*state.Row, Found) bool { return true }", "a new name is a move into the same mailbox"},
 	{"moves.go", "waiting[k] = slices.Delete(waiting[k], i, i+1)", "", "one message moves to two places"},
 	{"moves.go", "ok && !gone[l.Row] {", "ok {", "one message moves by two rules"},
 	{"moves.go", "[]moveRule{byDigest, byObject}", "[]moveRule{byDigest, byObject, byMessageID}", "an edited message is its earlier version under a new name"},

@@ -128,12 +128,14 @@ func TestFindRekeyed(t *testing.T) {
 		found []Found
 		want  int
 	}{
-		{"equal digests", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, msg(9, "", "<a>", 5, 3)}}, 1},
-		{"another digest", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, msg(9, "", "<a>", 5, 4)}}, 0},
-		{"headers only", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, msg(9, "", "<a>", 5, 0)}}, 0},
+		{"equal digests", lost(msg(0, "k", "<a>", 5, 3)), []Found{{1, msg(0, "l", "<a>", 5, 3)}}, 1},
+		{"another digest", lost(msg(0, "k", "<a>", 5, 3)), []Found{{1, msg(0, "l", "<a>", 5, 4)}}, 0},
+		{"headers only", lost(msg(0, "k", "<a>", 5, 3)), []Found{{1, msg(0, "l", "<a>", 5, 0)}}, 0},
+		{"equal digests on a server", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, msg(9, "", "<a>", 5, 3)}}, 0},
 		{"an object id", lost(object(msg(1, "", "<a>", 5, 3))), []Found{{1, object(msg(9, "", "<a>", 5, 0))}}, 1},
-		{"another mailbox", lost(msg(1, "", "<a>", 5, 3)), []Found{{2, msg(9, "", "<a>", 5, 3)}}, 0},
-		{"each once", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, msg(9, "", "<a>", 5, 3)}, {1, msg(10, "", "<a>", 5, 3)}}, 1},
+		{"another object id and equal digests", lost(msg(1, "", "<a>", 5, 3)), []Found{{1, object(msg(9, "", "<a>", 5, 3))}}, 0},
+		{"another mailbox", lost(msg(0, "k", "<a>", 5, 3)), []Found{{2, msg(0, "l", "<a>", 5, 3)}}, 0},
+		{"each once", lost(msg(0, "k", "<a>", 5, 3)), []Found{{1, msg(0, "l", "<a>", 5, 3)}, {1, msg(0, "m", "<a>", 5, 3)}}, 1},
 	}
 	for _, tt := range tests {
 		if got := FindRekeyed(tt.lost, tt.found); len(got) != tt.want {
