@@ -133,6 +133,9 @@ func (a *actor) act(s state.Side) {
 		st.Edit(box, m.Ref, dateOf(content), content)
 		a.deleted[string(m.Body)]++
 	case 7:
+		if !st.Keyed { // a new message, unless its object ID is on record
+			a.bring(s, box, string(m.Body))
+		}
 		st.Rekey(box, m.Ref)
 	case 8: // a client that cannot move: it copies, marks, and sometimes expunges
 		if a.marks {
