@@ -95,7 +95,9 @@ func (m *mailbox) changes(ctx context.Context, since mail.Cursor, known mail.Kno
 		m.issueAt(s.sum, own)
 		return d, nil
 	}
-	m.sort(s)
+	if err := m.sort(s); err != nil {
+		return mail.Delta{}, err
+	}
 	return m.diff(ctx, s, own, known, limit)
 }
 

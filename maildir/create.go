@@ -105,7 +105,11 @@ func addName(d Dir, file, part string) error {
 
 // fillBox makes the mailbox's identity and its three directories.
 func (s *Store) fillBox(d Dir, name string) error {
-	isNew := !isDir(d, "cur")
+	there, err := isDir(d, "cur")
+	if err != nil {
+		return err
+	}
+	isNew := !there
 	if isNew {
 		if _, err := d.Lstat(s.layout.idFile()); errors.Is(err, fs.ErrNotExist) {
 			var id [16]byte
@@ -133,7 +137,12 @@ func (s *Store) fillBox(d Dir, name string) error {
 			return err
 		}
 		made = made || err == nil
-		if err != nil && !isDir(d, sub) {
+		if err == nil {
+			continue
+		}
+		if is, err := isDir(d, sub); err != nil {
+			return err
+		} else if !is {
 			return &fs.PathError{Op: "mkdir", Path: sub, Err: errNotDir}
 		}
 	}

@@ -169,7 +169,9 @@ func (m *mailbox) fingerprint() (fingerprint, error) {
 	}
 	f.local = st.Local
 	same := st.Dev == f.cur.dev && st.Ino == f.cur.ino
-	if n := m.sub[inNew]; n != nil && same {
+	if n := m.sub[inNew]; n == nil {
+		same = same && f.new == fileStamp{} // else it was made since, and nobody reads it
+	} else if same {
 		if st, err = n.Stat(); err != nil {
 			return f, err
 		}

@@ -154,9 +154,21 @@ func (s *Store) guessLayout() (Layout, error) {
 	return Verbatim, nil
 }
 
-func isDir(d Dir, name string) bool {
+// isDir reports whether there is a directory of that name. What cannot be looked at
+// is an error: it must not read as if nothing was there.
+func isDir(d Dir, name string) (bool, error) {
 	st, err := d.Lstat(name)
-	return err == nil && st.Mode.IsDir()
+	return err == nil && st.Mode.IsDir(), ignoreGone(err)
+}
+
+// isDirIn is isDir for a directory in a directory.
+func isDirIn(d Dir, name, sub string) (bool, error) {
+	inner, err := d.OpenDir(name)
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	defer inner.Close()
+	return isDir(inner, sub)
 }
 
 // makeMarker sets the state directory up. The marker comes last: what fails

@@ -3,6 +3,7 @@ package maildir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"syscall"
@@ -57,6 +58,21 @@ func (d askDir) Stat() (Stat, error) {
 		return Stat{}, err
 	}
 	return d.Dir.Stat()
+}
+
+// Names asks ahead, and after the last name.
+func (d askDir) Names(fn func([]byte, fs.FileMode) error) error {
+	if err := d.ask("names"); err != nil {
+		return err
+	}
+	if err := d.Dir.Names(fn); err != nil {
+		return err
+	}
+	return d.ask("more names")
+}
+
+func (d askDir) Rename(name string, to Dir, newName string) error {
+	return d.Dir.Rename(name, to.(askDir).Dir, newName)
 }
 
 // decided is what a tree is taken for, and what lies in its state directory.

@@ -151,8 +151,8 @@ func (s *Store) putMailboxBack(ctx context.Context, d Dir, t Trashed, e retained
 		return false, err
 	}
 	defer done()
-	if isDir(box, "cur") {
-		return false, nil
+	if there, err := isDir(box, "cur"); err != nil || there {
+		return false, err
 	}
 	from, err := d.OpenDir(e.File)
 	if err != nil {

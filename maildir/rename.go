@@ -34,7 +34,9 @@ func (s *Store) deleteBox(ctx context.Context, name string) error {
 		return err
 	}
 	defer done()
-	if _, err := box.Lstat(s.layout.idFile()); err != nil && !isDir(box, "cur") && !isDir(box, "new") && !isDir(box, "tmp") {
+	if is, err := s.isBox(box); err != nil {
+		return err
+	} else if !is {
 		return &fs.PathError{Op: "delete", Path: name, Err: fs.ErrNotExist} // a directory above mailboxes
 	}
 	tag, err := s.tag()
@@ -73,9 +75,7 @@ func (s *Store) deleteBox(ctx context.Context, name string) error {
 // everything but the mailboxes below. cur/ goes last, when all else has arrived
 // for good: where it is, there is the mailbox.
 func moveEntries(from, to Dir) error {
-	all, err := names(from, func(n string) bool {
-		return isMaildirSub(n) || !isDir(from, n) || !isDirIn(from, n, "cur") && !hasDirs(from, n)
-	})
+	all, err := entriesOf(from)
 	if err != nil {
 		return err
 	}
@@ -97,15 +97,37 @@ func moveEntries(from, to Dir) error {
 	return errors.Join(to.Sync(), from.Sync())
 }
 
-// hasDirs reports whether a directory holds others.
-func hasDirs(d Dir, name string) bool {
+// entriesOf are the entries of a directory that belong to its mailbox.
+func entriesOf(d Dir) ([]string, error) {
+	all, err := names(d, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, name := range all {
+		below := false
+		if !isMaildirSub(name) {
+			if below, err = hasDirs(d, name); err != nil {
+				return nil, err
+			}
+		}
+		if !below {
+			own = append(own, name)
+		}
+	}
+	return own, nil
+}
+
+// hasDirs reports whether an entry is a directory that holds others: a mailbox, or
+// mailboxes.
+func hasDirs(d Dir, name string) (bool, error) {
 	sub, err := d.OpenDir(name)
 	if err != nil {
-		return false
+		return false, ignoreGone(err)
 	}
 	defer sub.Close()
-	found, err := names(sub, func(n string) bool { return isDir(sub, n) })
-	return err != nil || len(found) > 0
+	found, err := dirs(sub)
+	return len(found) > 0, err
 }
 
 // removeIfEmpty removes the directory of a mailbox that has no mailbox below it.
@@ -175,11 +197,16 @@ func (s *Store) rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	if box, done, err := s.openBoxDir(to); err == nil {
-		taken := isDir(box, "cur")
+		taken, err := isDir(box, "cur")
 		done()
+		if err != nil {
+			return err
+		}
 		if taken {
 			return refuse("the new name is taken")
 		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	boxes, err := s.List(ctx)
 	if err != nil {

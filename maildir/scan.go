@@ -3,6 +3,7 @@ package maildir
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
@@ -82,8 +83,11 @@ func (m *mailbox) readSub(ctx context.Context, where subdir, fn func(name []byte
 		keyLen := keyLength(name)
 		if typ == fs.ModeIrregular && name[0] != '.' {
 			st, err := d.Lstat(string(name))
-			if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
 				return nil // gone already
+			}
+			if err != nil {
+				return err // it may well be a message
 			}
 			typ = st.Mode.Type()
 		}
@@ -131,7 +135,11 @@ type location struct {
 func (s *scan) add(where subdir, name []byte, keyLen int) {
 	last := len(s.blocks) - 1
 	if last < 0 || len(s.blocks[last])+len(name) > blockSize {
-		s.blocks = append(s.blocks, make([]byte, 0, blockSize))
+		size := blockSize
+		if last < 0 { // most mailboxes are small: this one grows
+			size = 1 << 10
+		}
+		s.blocks = append(s.blocks, make([]byte, 0, size))
 		last++
 	}
 	at := len(s.blocks[last])
@@ -189,8 +197,7 @@ func (m *mailbox) scanNames(ctx context.Context) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.sort(s)
-	return s, nil
+	return s, m.sort(s)
 }
 
 // readNames makes a pass and keeps the names as they come.
@@ -209,20 +216,20 @@ func (m *mailbox) readNames(ctx context.Context) (*scan, error) {
 
 // sort puts the entries in the order of their keys, and leaves one for each
 // message.
-func (m *mailbox) sort(s *scan) {
+func (m *mailbox) sort(s *scan) error {
 	slices.SortFunc(s.entries, func(a, b entry) int {
 		if c := bytes.Compare(s.key(a), s.key(b)); c != 0 {
 			return c
 		}
 		return bytes.Compare(s.name(a), s.name(b))
 	})
-	m.merge(s)
+	return m.merge(s)
 }
 
 // merge leaves one entry for each message: two names of one file (seen before
 // and after a rename, or hard links) are one message. Files that share a key but
 // are not one file leave the entries and go to doubles.
-func (m *mailbox) merge(s *scan) {
+func (m *mailbox) merge(s *scan) (err error) {
 	out := s.entries[:0]
 	for i := 0; i < len(s.entries); {
 		end := i + 1
@@ -232,16 +239,19 @@ func (m *mailbox) merge(s *scan) {
 		if end == i+1 {
 			out = append(out, s.entries[i])
 		} else {
-			out = m.mergeKey(s, out, s.entries[i:end])
+			if out, err = m.mergeKey(s, out, s.entries[i:end]); err != nil {
+				return err
+			}
 		}
 		i = end
 	}
 	s.entries = out
+	return nil
 }
 
 // mergeKey sorts out entries with one key. It may write to out, which lies before
 // them in the same array.
-func (m *mailbox) mergeKey(s *scan, out, same []entry) []entry {
+func (m *mailbox) mergeKey(s *scan, out, same []entry) ([]entry, error) {
 	type file struct {
 		entry entry
 		ino   uint64
@@ -250,8 +260,11 @@ func (m *mailbox) mergeKey(s *scan, out, same []entry) []entry {
 	for _, e := range same {
 		l := s.location(e)
 		st, err := m.sub[l.where].Lstat(l.name)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			continue // the old name
+		}
+		if err != nil {
+			return nil, err
 		}
 		if !slices.ContainsFunc(files, func(f file) bool { return f.ino == st.Ino }) {
 			files = append(files, file{e, st.Ino})
@@ -261,9 +274,9 @@ func (m *mailbox) mergeKey(s *scan, out, same []entry) []entry {
 	case 0:
 		// Renamed or removed since. The key was there a moment ago: the last name
 		// will do, and who opens it looks again.
-		return append(out, same[len(same)-1])
+		return append(out, same[len(same)-1]), nil
 	case 1:
-		return append(out, files[0].entry)
+		return append(out, files[0].entry), nil
 	}
 	for _, f := range files {
 		if s.doubles == nil {
@@ -272,7 +285,7 @@ func (m *mailbox) mergeKey(s *scan, out, same []entry) []entry {
 		s.doubles[doubleKey(string(s.key(f.entry)), f.ino)] = s.location(f.entry)
 	}
 	m.store.notice("several files with one key", m.info.Name, string(s.key(files[0].entry)))
-	return out
+	return out, nil
 }
 
 // doubleSep cannot be in a key, which ends at the first colon.

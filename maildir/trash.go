@@ -125,7 +125,7 @@ func (s *Store) eachTrashed(ctx context.Context, fn func(Dir, Trashed, retained)
 		return err
 	}
 	defer done()
-	runs, err := names(trash, func(n string) bool { return isDir(trash, n) })
+	runs, err := dirs(trash)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (s *Store) eachInRun(trash Dir, run string, fn func(Dir, Trashed, retained)
 		return ignoreGone(err)
 	}
 	defer dir.Close()
-	boxes, err := names(dir, func(n string) bool { return isDir(dir, n) })
+	boxes, err := dirs(dir)
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,25 @@ func names(d Dir, take func(string) bool) ([]string, error) {
 	all = slices.DeleteFunc(all, func(n string) bool { return !take(n) })
 	slices.Sort(all)
 	return all, err
+}
+
+// dirs lists the subdirectories, sorted.
+func dirs(d Dir) ([]string, error) {
+	all, err := names(d, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, name := range all {
+		is, err := isDir(d, name)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			found = append(found, name)
+		}
+	}
+	return found, nil
 }
 
 func ignoreGone(err error) error {

@@ -43,11 +43,19 @@ func (s *Store) openBoxDir(name string) (dir Dir, close func() error, err error)
 func (s *Store) find(d Dir, part string, alone bool) (string, error) {
 	want := s.layout.dirName(s.esc, part)
 	st, err := d.Lstat(want)
-	if err == nil && st.Mode.IsDir() && !s.fold && !(alone && part == inbox && !isDirIn(d, want, "cur")) {
-		return want, nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
+	}
+	if err == nil && st.Mode.IsDir() && !s.fold {
+		good := true
+		if alone && part == inbox {
+			if good, err = isDirIn(d, want, "cur"); err != nil {
+				return "", err
+			}
+		}
+		if good {
+			return want, nil
+		}
 	}
 	// Another tool may have written the name in another way, and a file system
 	// that folds names may have found another mailbox.
@@ -66,20 +74,35 @@ func (s *Store) find(d Dir, part string, alone bool) (string, error) {
 	slices.SortFunc(found, func(a, b string) int {
 		return cmp.Or(cmp.Compare(btoi(a != want), btoi(b != want)), strings.Compare(a, b))
 	})
-	var first string
-	for _, name := range found {
-		if !isDir(d, name) {
+	first, err := firstDir(d, found, alone && part == inbox)
+	if err == nil && first == "" {
+		err = &fs.PathError{Op: "open", Path: want, Err: fs.ErrNotExist}
+	}
+	return first, err
+}
+
+// firstDir is the first of names that is a directory; with usable the first that is
+// a mailbox, if there is one.
+func firstDir(d Dir, names []string, usable bool) (first string, err error) {
+	for _, name := range names {
+		is, err := isDir(d, name)
+		if err != nil {
+			return "", err
+		}
+		if !is {
 			continue
 		}
 		if first == "" {
 			first = name
 		}
-		if alone && part == inbox && isDirIn(d, name, "cur") {
+		if !usable {
+			break
+		}
+		if is, err = isDirIn(d, name, "cur"); err != nil {
+			return "", err
+		} else if is {
 			return name, nil
 		}
-	}
-	if first == "" {
-		return "", &fs.PathError{Op: "open", Path: want, Err: fs.ErrNotExist}
 	}
 	return first, nil
 }
@@ -89,15 +112,6 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-func isDirIn(d Dir, name, sub string) bool {
-	inner, err := d.OpenDir(name)
-	if err != nil {
-		return false
-	}
-	defer inner.Close()
-	return isDir(inner, sub)
 }
 
 // standsFor reports whether a directory name is one way to write part. INBOX is
@@ -121,7 +135,7 @@ func (s *Store) List(ctx context.Context) ([]mail.MailboxInfo, error) {
 	w := walker{store: s, ctx: ctx}
 	var err error
 	if s.layout == Verbatim {
-		_, err = w.nested(s.root, nil, 0)
+		_, err = w.nested(s.root, nil, nil)
 	} else {
 		err = w.flat()
 	}
@@ -157,8 +171,9 @@ func (w *walker) children(d Dir) ([]string, error) {
 }
 
 // nested walks a directory whose subdirectories are mailboxes or hold some, and
-// tells whether there was any.
-func (w *walker) nested(d Dir, above []string, depth int) (bool, error) {
+// tells whether there was any. Under a name that is not known for sure, which problem
+// says, no mailbox can be used.
+func (w *walker) nested(d Dir, above []string, problem error) (bool, error) {
 	names, err := w.children(d)
 	if err != nil {
 		return false, err
@@ -166,8 +181,8 @@ func (w *walker) nested(d Dir, above []string, depth int) (bool, error) {
 	any := false
 	for _, entry := range names {
 		if entry[0] == '.' || isMaildirSub(entry) {
-			if depth == 0 && isDirIn(d, entry, "cur") && entry != w.store.layout.stateDir() {
-				w.store.notice("hidden Maildir in the tree is not looked at", "", entry)
+			if len(above) == 0 {
+				w.hidden(d, entry)
 			}
 			continue
 		}
@@ -179,6 +194,7 @@ func (w *walker) nested(d Dir, above []string, depth int) (bool, error) {
 			continue
 		}
 		part, partErr := w.part(sub, entry)
+		partErr = cmp.Or(problem, partErr)
 		path := append(slices.Clip(above), part)
 		name := mail.JoinName(path...)
 		if strings.EqualFold(name, inbox) {
@@ -187,8 +203,8 @@ func (w *walker) nested(d Dir, above []string, depth int) (bool, error) {
 		at := len(w.found)
 		is := w.look(sub, name, partErr)
 		below := false
-		if depth < maxDepth {
-			below, err = w.nested(sub, path, depth+1)
+		if len(path) <= maxDepth {
+			below, err = w.nested(sub, path, partErr)
 		}
 		sub.Close()
 		if err != nil {
@@ -201,6 +217,14 @@ func (w *walker) nested(d Dir, above []string, depth int) (bool, error) {
 		any = any || is || below
 	}
 	return any, nil
+}
+
+// hidden tells of a Maildir that the layout has no place for. What cannot be looked
+// at is not worth a word either.
+func (w *walker) hidden(d Dir, entry string) {
+	if is, err := isDirIn(d, entry, "cur"); err == nil && is && entry != w.store.layout.stateDir() {
+		w.store.notice("hidden Maildir in the tree is not looked at", "", entry)
+	}
 }
 
 // flat walks the directories right under the root.
@@ -249,6 +273,9 @@ func (w *walker) part(d Dir, entry string) (string, error) {
 		return part, nil
 	}
 	data, err := readSmall(d, s.layout.nameFile())
+	if ignoreGone(err) != nil {
+		return entry, fail("list", entry, mail.ScopeMailbox, mail.Ref{}, err)
+	}
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if err == nil && shortenedFrom(entry, unescape(line)) {
 			return unescape(line), nil
@@ -261,17 +288,23 @@ func (w *walker) part(d Dir, entry string) (string, error) {
 func (w *walker) look(d Dir, name string, problem error) bool {
 	s := w.store
 	info := mail.MailboxInfo{Name: name, Messages: -1, Bytes: -1, Err: problem}
-	if !isDir(d, "cur") {
-		if !isDir(d, "new") && !isDir(d, "tmp") {
-			if _, err := d.Lstat(s.layout.idFile()); err != nil {
-				return false
-			}
+	whole, err := isDir(d, "cur")
+	if err == nil && !whole {
+		var is, unfinished bool
+		if is, err = s.isBox(d); err == nil && !is {
+			return false
 		}
-		if _, unfinished, _ := readIDFile(d, s.layout); unfinished {
+		if err == nil {
+			_, unfinished, err = readIDFile(d, s.layout)
+		}
+		if unfinished {
 			return false // a Create was cut off
 		}
 		info.Err = boxError("list", name, mail.KindGone, "put the directory cur back, or delete the mailbox",
 			errors.New("the mailbox has lost its directory cur"))
+	}
+	if err != nil {
+		info.Err = fail("list", name, mail.ScopeMailbox, mail.Ref{}, err)
 	}
 	if info.Err == nil {
 		info.ObjectID, info.Err = readID(d, s.layout)
@@ -282,6 +315,18 @@ func (w *walker) look(d Dir, name string, problem error) bool {
 	}
 	w.found = append(w.found, info)
 	return true
+}
+
+// isBox reports whether a directory is a mailbox, which may have lost its cur/, and
+// not only one above mailboxes.
+func (s *Store) isBox(d Dir) (bool, error) {
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if is, err := isDir(d, sub); is || err != nil {
+			return is, err
+		}
+	}
+	_, err := d.Lstat(s.layout.idFile())
+	return err == nil, ignoreGone(err)
 }
 
 func (w *walker) broken(path []string, err error) {
