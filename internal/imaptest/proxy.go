@@ -28,6 +28,10 @@ type Rules struct {
 	Cut     []Cut
 	Stall   []Stall
 	Garbage []Garbage
+
+	// Lie gets each response of the server, with its literals, and answers with what
+	// the client gets in its place. Positions count what the client gets.
+	Lie func(response []byte) []byte
 }
 
 // Cut ends the connection once exactly After octets have gone in a direction.

@@ -1,9 +1,12 @@
 package imaptest
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
+	"regexp"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,7 +118,11 @@ func (c *ProxyConn) Cut(reset bool) {
 func (c *ProxyConn) run() {
 	var wait sync.WaitGroup
 	for dir := range c.streams {
-		wait.Go(func() { c.read(&c.streams[dir], c.rules.Delay[dir]) })
+		next := c.streams[dir].piece
+		if lie := c.rules.Lie; lie != nil && Direction(dir) == ToClient {
+			next = lying(c.streams[dir].from, lie)
+		}
+		wait.Go(func() { c.read(&c.streams[dir], next, c.rules.Delay[dir]) })
 		wait.Go(func() { c.write(Direction(dir)) })
 	}
 	wait.Wait()
@@ -125,12 +132,53 @@ func (c *ProxyConn) run() {
 	}
 }
 
-func (c *ProxyConn) read(s *stream, delay time.Duration) {
+// piece is what comes next, as it comes.
+func (s *stream) piece() ([]byte, error) {
+	buf := make([]byte, 32<<10)
+	n, err := s.from.Read(buf)
+	return buf[:n], err
+}
+
+// lying gives a server's responses one by one, as lie has them.
+func lying(from io.Reader, lie func([]byte) []byte) func() ([]byte, error) {
+	r := bufio.NewReader(from)
+	return func() ([]byte, error) {
+		response, err := readResponse(r)
+		if err != nil {
+			return response, err
+		}
+		return lie(response), nil
+	}
+}
+
+// readResponse reads a line, and what its literals make part of it.
+func readResponse(r *bufio.Reader) (response []byte, err error) {
 	for {
-		buf := make([]byte, 32<<10)
-		n, err := s.from.Read(buf)
+		line, err := r.ReadBytes('\n')
+		response = append(response, line...)
+		m := literalAtEnd.FindSubmatch(line)
+		if err != nil || m == nil {
+			return response, err
+		}
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			return response, err
+		}
+		literal := make([]byte, n)
+		k, err := io.ReadFull(r, literal)
+		if response = append(response, literal[:k]...); err != nil {
+			return response, err
+		}
+	}
+}
+
+var literalAtEnd = regexp.MustCompile(`\{([0-9]{1,9})\+?\}\r?\n$`)
+
+func (c *ProxyConn) read(s *stream, next func() ([]byte, error), delay time.Duration) {
+	for {
+		data, err := next()
 		due := time.Now().Add(delay)
-		if n > 0 && !c.put(s, piece{data: buf[:n], due: due}) {
+		if len(data) > 0 && !c.put(s, piece{data: data, due: due}) {
 			continue // cut: read off what still comes
 		}
 		if err != nil {
