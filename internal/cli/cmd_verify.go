@@ -23,8 +23,8 @@ func verifyCommand(s *session) *cli.Command {
 		Description: `Reads every message in the Maildir and compares it with the digest that was
 recorded when it came; then compares the Maildir with the server, message by
 message, and names each one that is missing, extra, different, damaged, or has
-other flags. With a MAILDIR alone the server is left out, and --deep changes nothing:
-all of it is read anyway. Nothing is changed.
+other flags. With a MAILDIR alone the server is left out, and --deep makes no
+difference: all of it is read anyway. Nothing is changed.
 
 Between two servers, two Maildirs, or from a Maildir to a server, messages are
 matched by Message-ID, size and date, with --deep by their content; mailboxes as

@@ -100,8 +100,9 @@ const docHost, docNewHost, docUser, docPassword = "imap.example.org", "imap.exam
 func newReader(t *testing.T, before func(user, verb, mailbox string) error) *reader {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("needs sh, and a system where SSL_CERT_FILE names the certificates to trust")
+		t.Skip("needs a system where SSL_CERT_FILE names the certificates to trust")
 	}
+	need(t, "sh")
 	server, err := demo.Start(context.Background(), demo.Options{Users: map[string]string{docUser: docPassword, "you": docPassword}, TLS: true, Before: before})
 	if err != nil {
 		t.Fatal(err)
