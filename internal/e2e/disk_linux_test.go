@@ -324,7 +324,7 @@ func TestFileSizeLimit(t *testing.T) {
 	server := e.Target().MustDump(t)
 	a := onTarget(t, e.Target())
 	b := *a
-	b.wrap = []string{"sh", "-c", `ulimit -f 2048 && exec "$@"`, "sh"} // MiB
+	b.wrap = []string{need(t, "sh"), "-c", `ulimit -f 2048 && exec "$@"`, "sh"} // MiB
 	c := b.backup(t, "--json").want(t, 3)
 	if s := c.summary(t); len(s.Problems) != 2 || s.B.New != server.Count()-2 {
 		t.Errorf("got %d problems and %d new messages, want 2 and %d\n%s", len(s.Problems), s.B.New, server.Count()-2, c)
