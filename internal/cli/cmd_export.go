@@ -41,7 +41,7 @@ the IDs of list.`,
   postbag export work bills/ --format eml --from billing@example.org
   postbag export work before.zip --as-of "2024-01-31 14:30"
   postbag export work - --format tar | ssh nas 'cat > mail.tar'`,
-		Flags: flags(formatFlags(), selectFlags(), filterFlags(), matchFlags(), pastFlags(), idsFlags(), configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
+		Flags: flags(formatFlags(), selectFlags(), filterFlags(), matchFlags(), pastFlags(), idsFlags(), []cli.Flag{gmailFlag()}, configFlags(), withoutPace(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
 			if len(args) != 2 {
 				return usageError("export", "postbag export SOURCE OUT", "takes a source and the archive to be written")

@@ -33,7 +33,7 @@ or --run, the account is listed as it was at that time.`,
 		ArgsUsage: `  postbag list work --from alice --since 90d
   postbag list ~/mail --mailbox INBOX --subject invoice --not-flag seen --json
   postbag list work --as-of 2024-01-31 --mailbox INBOX --only-ids`,
-		Flags: flags(selectFlags(), filterFlags(), matchFlags(), pastFlags(), idsFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), filterFlags(), matchFlags(), pastFlags(), idsFlags(), []cli.Flag{gmailFlag(),
 			&cli.BoolFlag{Name: "fresh", Category: catWhat, Usage: "do without the cache, and read every header again"},
 			&cli.BoolFlag{Name: "only-ids", Category: catOutput, Usage: "nothing but the IDs, one a line"},
 		}, configFlags(), withoutRate(serverFlags()), maildirFlags(), outputFlags()),
@@ -120,6 +120,7 @@ func (s *session) openList(o *options, arg string, open *closers) (*lister, erro
 		if err != nil {
 			return nil, err
 		}
+		useLabelsToRead(server, o, a, patterns)
 		l.store, l.where, l.caches = server, a.Server.String(), s.cachesOf(server, "")
 		l.epoch = func(info mail.MailboxInfo) string { return info.Validity }
 	}

@@ -99,6 +99,7 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if err != nil {
 		return nil, err
 	}
+	o.gmail = cmp.Or(o.gmail, a.Gmail)
 	if !o.past.isZero() {
 		return s.restorePast(o, a, patterns, open)
 	}
@@ -115,7 +116,6 @@ func (s *session) runRestore(o *options, a *config.Account, open *closers) (*syn
 	if err != nil {
 		return nil, err
 	}
-	o.gmail = cmp.Or(o.gmail, a.Gmail)
 	useLabels(server, o.gmail, nil)
 	listed := &remembering{Store: server}
 	routes, err := s.restoreRoutes(o, store, listed, server, own, patterns)

@@ -185,7 +185,9 @@ func (s *session) runVerify(o *options, a *config.Account, server bool, label st
 		if err != nil {
 			return nil, err
 		}
-		useLabels(store, a.Gmail, patterns)
+		if err := s.useLabelsOnRecord(store, o, a, local.state); err != nil {
+			return nil, err
+		}
 		options.A = &checkedStore{Store: store, patterns: patterns, more: nothingMore}
 	} else if err := s.checkRecorded(local, patterns); err != nil {
 		return nil, err

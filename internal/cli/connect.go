@@ -69,7 +69,7 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 		b.Password = o.password
 	}
 	if o.mailboxes != nil {
-		b.Mailboxes = o.mailboxes
+		b.Usual, b.Mailboxes = b.Mailboxes, o.mailboxes
 	}
 	b.AllowPlaintext = b.AllowPlaintext || o.plaintext
 	b.Mirror = b.Mirror || o.mirror

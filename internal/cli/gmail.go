@@ -30,6 +30,43 @@ func useLabels(server *imapstore.Store, mode string, patterns *config.Patterns) 
 	server.UseLabels(func(info mail.MailboxInfo) bool { return patterns.Match(info) || patterns.Excludes(info) })
 }
 
+// useLabelsToRead is useLabels for a command that reads mail. Those that an ID chooses
+// are found in \All whatever labels they have.
+func useLabelsToRead(server *imapstore.Store, o *options, a *config.Account, patterns *config.Patterns) {
+	if o.ids != nil && a.Gmail != config.GmailPlain {
+		server.UseLabels(func(mail.MailboxInfo) bool { return false })
+		return
+	}
+	useLabels(server, a.Gmail, patterns)
+}
+
+// useLabelsOnRecord is useLabels for a look at what is on record of an account. Where a
+// flag chooses mailboxes for that look only, the labels count that did in the runs
+// before.
+func (s *session) useLabelsOnRecord(server *imapstore.Store, o *options, a *config.Account, db *state.DB) error {
+	patterns, err := config.ParsePatterns(a.Mailboxes)
+	if err != nil {
+		return err
+	}
+	if o.mailboxes == nil || a.Gmail == config.GmailPlain {
+		useLabels(server, a.Gmail, patterns)
+		return nil
+	}
+	usual, err := config.ParsePatterns(a.Usual)
+	if err != nil {
+		return err
+	}
+	records, err := db.Mailboxes(s.ctx)
+	known := make(map[string]bool)
+	for _, r := range records {
+		known[r.Name[state.A]] = r.Gone[state.A] == 0
+	}
+	server.UseLabels(func(info mail.MailboxInfo) bool {
+		return known[info.Name] || patterns.Match(info) || patterns.Excludes(info) || usual.Excludes(info)
+	})
+	return err
+}
+
 // tellViews tells which mailboxes are left out because they are views of others.
 func (s *session) tellViews(dryRun bool, list []mail.MailboxInfo, patterns *config.Patterns) {
 	for _, info := range list {

@@ -59,6 +59,7 @@ func (s *session) restorePast(o *options, a *config.Account, patterns *config.Pa
 	if p.server, err = s.openServer(a, o.trace, open); err != nil {
 		return nil, err
 	}
+	useLabels(p.server, o.gmail, nil)
 	report := &sync.Report{Command: "restore", DryRun: o.dryRun, Named: true, Outcome: sync.Done}
 	if own {
 		if report, err = p.kept(t.state, report); err != nil {

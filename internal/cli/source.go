@@ -51,6 +51,7 @@ func (s *session) openSource(o *options, arg string, open *closers) (*source, er
 		if err != nil {
 			return nil, err
 		}
+		useLabelsToRead(server, o, a, src.patterns)
 		src.store, src.where, src.workers = o.picked(server, true), a.Server.String(), server.Connections()
 		return src, nil
 	}

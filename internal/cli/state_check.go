@@ -27,7 +27,7 @@ there since the last run. No message is read, as verify does. Nothing is changed
 Exit code 0 means that the state is sound, 3 that something in it is damaged: the
 next run finds out by content what that was. What changed since is no damage.`,
 		ArgsUsage: "  postbag state check work\n  postbag state check work --offline --json\n  postbag state check ~/mail",
-		Flags: flags(selectFlags(), []cli.Flag{
+		Flags: flags(selectFlags(), []cli.Flag{gmailFlag(),
 			&cli.BoolFlag{Name: "offline", Category: catWhat, Usage: "ask no server"},
 		}, configFlags(), withoutRate(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) (err error) {
@@ -100,9 +100,14 @@ func (s *session) checkState(o *options, a *config.Account, server bool, open *c
 	}
 	c := &stateChecker{s: s, t: t, match: patterns.Match}
 	if server {
-		if c.server, err = s.openServer(a, o.trace, open); err != nil {
+		server, err := s.openServer(a, o.trace, open)
+		if err != nil {
 			return err
 		}
+		if err := s.useLabelsOnRecord(server, o, a, t.state); err != nil {
+			return err
+		}
+		c.server = server
 	}
 	return c.run(len(findings))
 }
@@ -223,7 +228,7 @@ does not settle is read on both sides and compared. Nothing is stored, sent or
 changed, and the next run goes on from there. History, and which messages a
 backup keeps that the server deleted, is not known to the new state.`,
 		ArgsUsage: "  postbag state rebuild work\n  postbag state rebuild imaps://me@imap.example.org ~/mail/work",
-		Flags: flags([]cli.Flag{
+		Flags: flags([]cli.Flag{gmailFlag(),
 			&cli.BoolFlag{Name: "force", Category: catSafety, Usage: "although the state is sound"},
 		}, configFlags(), withoutRate(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) (err error) {
@@ -280,6 +285,7 @@ func (s *session) rebuildState(o *options, a *config.Account, open *closers) (*s
 	if err != nil {
 		return nil, err
 	}
+	useLabels(server, a.Gmail, patterns)
 	display := s.display()
 	defer display.Close()
 	report, err := sync.Rebuild(s.ctx, sync.Options{

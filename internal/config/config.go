@@ -51,6 +51,7 @@ type Account struct {
 	NoCompress     bool
 	Connections    int
 	Mailboxes      []string // patterns, see ParsePatterns
+	Usual          []string // the configuration's, where Mailboxes are those of a flag
 	Mirror         bool
 	Policy         string      // a preset of sync, as ParsePolicy answers
 	ToServer       *Operations // nil: as the preset says
