@@ -74,7 +74,9 @@ func (s *session) export(o *options, from, out string) error {
 // exportOptions finds out what is to be written, and where to.
 func (s *session) exportOptions(o *options, out string) (export.Options, error) {
 	eo := export.Options{Format: o.format, Out: out, Rule: o.match}
+	s.out.archive = out
 	if out == "-" {
+		s.out.archive = "to stdout"
 		switch {
 		case eo.Format == "":
 			return eo, usageError("--format", "such as --format tar", "stdout has no name that tells the format")

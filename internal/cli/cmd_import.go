@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -36,13 +39,14 @@ FILE is what export writes, or of others: mbox in its dialects, eml files and
 folders of them, Maildirs, zip and tar with any of these, the mail folder of
 Thunderbird, an archive of Google Takeout (its labels become mailboxes). Flags,
 dates and mailboxes come from the manifest, else from what headers and names
-tell. --map and --under say where mailboxes go.
+tell. --map and --under say where mailboxes go. - is one such file on stdin.
 
 A message that is damaged, or is not what the manifest says, is left out and
 named; the rest is imported, and the exit code is 3.`,
 		ArgsUsage: `  postbag import mail.tar.zst ~/mail/new
   postbag import old.mbox imaps://me@imap.example.org --under Old
   postbag import takeout.zip work --dry-run
+  postbag import - work < mail.tar.gz
   postbag import ~/.thunderbird/abc.default/Mail/'Local Folders' ~/mail/tb`,
 		Flags: flags(selectFlags(), filterFlags(), mapFlags(), []cli.Flag{mboxFlag(), dryRunFlag(), refusedFlag()}, configFlags(), serverFlags(), layoutFlags(), createFlags(), outputFlags(), quietFlags()),
 		Action: s.action(func(o *options, args []string) error {
@@ -75,6 +79,13 @@ func (s *session) importAll(o *options, args []string, dest string) error {
 	}
 	var files, trees []string
 	for _, arg := range args {
+		if arg == export.Stdin {
+			if err := s.checkStream(files); err != nil {
+				return err
+			}
+			files = append(files, arg)
+			continue
+		}
 		path, err := s.env.absolute(arg)
 		if err != nil {
 			return err
@@ -109,6 +120,17 @@ func (s *session) importAll(o *options, args []string, dest string) error {
 	}
 	if code != exitDone {
 		return exitError(code)
+	}
+	return nil
+}
+
+// checkStream refuses an archive on stdin where there can be none.
+func (s *session) checkStream(files []string) error {
+	switch {
+	case slices.Contains(files, export.Stdin):
+		return usageError("import", "", "stdin is named twice")
+	case s.env.Ask != nil:
+		return usageError("import", "name a file, or send it through a pipe", "stdin is a terminal")
 	}
 	return nil
 }
@@ -231,7 +253,7 @@ func (s *session) importFiles(o *options, paths []string, e endpoint, open *clos
 	}
 	s.out.note("reading %s", count(len(paths), "file"))
 	archive, err := export.OpenArchive(s.ctx, export.OpenOptions{
-		Paths: paths, Dialect: o.dialect, Digests: d.server == nil, Temp: d.scratch, Note: s.out.note,
+		Paths: paths, Stdin: cmp.Or[io.Reader](s.env.Stdin, strings.NewReader("")), Dialect: o.dialect, Digests: d.server == nil, Temp: d.scratch, Note: s.out.note,
 	})
 	if err != nil {
 		return nil, err

@@ -25,13 +25,15 @@ type output struct {
 	verbose bool
 	start   time.Time
 
-	mu      gosync.Mutex
-	stdout  sink
-	stderr  sink
-	summary summary
-	last    summary   // of the last account
-	reason  string    // of the last failure that no account has yet
-	checked *verified // likewise
+	mu       gosync.Mutex
+	stdout   sink
+	stderr   sink
+	diverted bool   // results go nowhere: something else goes to stdout
+	archive  string // that an export writes, as it was named
+	summary  summary
+	last     summary   // of the last account
+	reason   string    // of the last failure that no account has yet
+	checked  *verified // likewise
 }
 
 // beside makes lines go round a bar on the terminal of stderr.
@@ -44,11 +46,11 @@ func (o *output) beside(d *progress.Display) {
 	}
 }
 
-// divert keeps results off stdout, where something else goes.
+// divert keeps results off stdout, where something else goes. Only the verbose are told.
 func (o *output) divert() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.stdout.w = io.Discard
+	o.diverted, o.stdout.w = true, io.Discard
 }
 
 // sink is a stream that is given up after the first error.

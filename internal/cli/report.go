@@ -45,6 +45,13 @@ func (o *output) report(label string, r *sync.Report, code int) {
 		all = count(n, "mailbox") + " made"
 	}
 	switch {
+	case r.Command == "export": // also when that is nothing
+		tell := o.result
+		if o.diverted {
+			tell = o.note
+		}
+		tell("%s%s: wrote %s: %s (%s) from %d of %s, %s", prefix, ended, o.archive, count(r.Side[1].New, "message"), size(r.Side[1].Bytes),
+			r.Mailboxes.Changed, count(r.Mailboxes.Total, "mailbox"), elapsed(o.elapsed()))
 	case all == "" && code == exitDone:
 		o.result("%snothing to do", prefix)
 	case r.DryRun:

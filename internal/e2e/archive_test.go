@@ -117,7 +117,7 @@ func TestExportThroughAPipe(t *testing.T) {
 	a := onTarget(t, e.Target())
 	a.backup(t).want(t, 0)
 	c := a.run(t, "export", a.dir, "mail.tar").want(t, 0)
-	if !strings.Contains(c.stdout, "200 new") {
+	if !strings.Contains(c.stdout, "wrote mail.tar: 200 messages (") {
 		t.Errorf("it says nothing\n%s", c)
 	}
 	for _, format := range []string{"tar", "mbox", "zip", "tar.gz", "tar.zst"} {

@@ -121,6 +121,7 @@ type account struct {
 	env   []string // more environment, in front of all else
 	wrap  []string // a command in front of the program's: strace
 	name  string   // in the configuration file; "" when all goes onto the command line
+	stdin io.Reader
 }
 
 // call is one finished call of the program.
@@ -167,7 +168,7 @@ func (a *account) startInto(t testing.TB, out io.Writer, args ...string) *runnin
 	line := append(slices.Clone(a.wrap), program)
 	line = append(line, args...)
 	r := &running{t: t, cmd: exec.CommandContext(ctx, line[0], line[1:]...), cancel: cancel, begun: time.Now(), args: args}
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
+	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = a.stdin, &r.out, &r.err
 	if out != nil {
 		r.cmd.Stdout = out
 	}

@@ -28,7 +28,8 @@ const (
 
 // OpenOptions say what is read, and how.
 type OpenOptions struct {
-	Paths   []string
+	Paths   []string  // Stdin among them stands for a stream
+	Stdin   io.Reader // that stream, which is read once
 	Dialect Dialect
 	// Digests makes the store tell digests when it is asked to describe messages.
 	// Without them the engine compares by reading, which it has to where the other
@@ -39,6 +40,9 @@ type OpenOptions struct {
 	Temp string
 	Note func(format string, args ...any) // one line for the verbose
 }
+
+// Stdin is the path that stands for a stream.
+const Stdin = "-"
 
 // Archive is archives as one mail.Store, which can only be read. A message in a
 // mailbox is named by its content: read again, or out of another archive, it has
@@ -101,7 +105,11 @@ func OpenArchive(ctx context.Context, o OpenOptions) (*Archive, error) {
 	a := &Archive{o: o, ctx: ctx, boxes: map[string]*archiveBox{}}
 	for i, path := range o.Paths {
 		a.source = i
-		if err := a.readPath(path); err != nil {
+		read := a.readPath
+		if path == Stdin {
+			read, path = a.readStream, streamName
+		}
+		if err := read(path); err != nil {
 			if ctx.Err() != nil || mail.AsError(err).Kind == mail.KindDisk {
 				return nil, errors.Join(err, a.Close())
 			}
@@ -446,7 +454,7 @@ func (a *Archive) readFile(f file, depth int) error {
 		if depth >= maxDepth {
 			return integrity("it is packed too often")
 		}
-		temp, size, err := a.unpack(kind, f)
+		temp, size, err := a.unpack(kind, io.NewSectionReader(f.ra, 0, f.size), func() int64 { return f.size })
 		if err != nil && temp == nil {
 			return err
 		}

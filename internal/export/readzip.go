@@ -3,6 +3,7 @@ package export
 import (
 	"archive/tar"
 	"archive/zip"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -131,7 +132,7 @@ func (a *Archive) zipUnpack(one *zip.File) (io.ReaderAt, error) {
 		return nil, integrity("%w", err)
 	}
 	defer r.Close()
-	temp, _, err := a.spool(r, int64(min(one.UncompressedSize64, 1<<62)))
+	temp, _, err := a.spool(r, func() int64 { return int64(min(one.UncompressedSize64, 1<<62)) })
 	if err != nil {
 		return nil, err
 	}
@@ -190,10 +191,11 @@ func (e tarError) Error() string { return e.err.Error() }
 func eachTar(f file, fn func(h *tar.Header, off int64) error) error {
 	from := io.NewSectionReader(f.ra, 0, f.size)
 	t := tar.NewReader(from)
+	last := int64(0) // where the last member ends
 	for {
 		h, err := t.Next()
 		if err == io.EOF {
-			return nil
+			return tarEnd(from, last)
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return tarError{err}
@@ -205,7 +207,26 @@ func eachTar(f file, fn func(h *tar.Header, off int64) error) error {
 		if err := fn(h, off); err != nil {
 			return err
 		}
+		last = off
+		if !isSparse(h) {
+			last += h.Size
+		}
 	}
+}
+
+// tarEnd reports whether a tar ends as one has to, with blocks of zeros behind its last
+// member. One that does not may be cut off between two members, which nothing else
+// tells.
+func tarEnd(from *io.SectionReader, last int64) error {
+	const block = 512
+	pos, err := from.Seek(0, io.SeekCurrent)
+	var end [block]byte
+	if err == nil && pos-block >= last {
+		if _, err = from.ReadAt(end[:], pos-block); err == nil && end == [block]byte{} {
+			return nil
+		}
+	}
+	return tarError{cmp.Or(err, errors.New("it has no end"))}
 }
 
 // tarMember reads one member.

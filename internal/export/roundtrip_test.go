@@ -3,13 +3,16 @@ package export
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"postbag/internal/demo"
 	"postbag/internal/mail"
@@ -189,6 +192,64 @@ func dropFlags(lines []string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// What a stream brings, in whatever pieces, is what the file of the same form holds.
+func TestReadStream(t *testing.T) {
+	t.Parallel()
+	tree := newTree(t, slices.Values(hostile()))
+	for _, f := range []Format{Mbox, Zip, Tar, TarGz, TarZst} {
+		var b bytes.Buffer
+		write(t, tree, way{"", f, "a", false}, func(o *Options) { o.Stdout = &b })
+		path := put(t, "INBOX", b.String())
+		want := content(t, open(t, OpenOptions{Paths: []string{path}}))
+		for _, pieces := range []func(io.Reader) io.Reader{iotest.DataErrReader, iotest.HalfReader} {
+			a := open(t, OpenOptions{Paths: []string{Stdin}, Stdin: pieces(bytes.NewReader(b.Bytes()))})
+			if d := differ(content(t, a), want); d != "" || len(a.Problems()) > 0 {
+				t.Errorf("%s: got problems %+v\n%s", f, a.Problems(), d)
+			}
+		}
+	}
+}
+
+// A stream that is empty, none of the forms, or cut off is named; one that gives nothing
+// more and has no end is left when the call is interrupted.
+func TestBadStreams(t *testing.T) {
+	t.Parallel()
+	whole := tarOf(t, "a.eml", oneMail, "b.eml", string(rubbish(5000)))
+	for text, want := range map[string]string{
+		"": "there is nothing in it", "\x00\x01": "it is none of mbox", whole[:3000]: "cut off", gzipOf(t, whole)[:4000]: "it cannot be read to its end",
+		zipOf(t, "a.eml", oneMail)[:60]: "zip: not a valid zip file",
+	} {
+		a, err := OpenArchive(t.Context(), OpenOptions{Paths: []string{Stdin}, Stdin: strings.NewReader(text), Temp: t.TempDir()})
+		if err == nil {
+			if n, _ := a.Messages(); n != 1 || len(a.Problems()) == 0 {
+				t.Errorf("%q: got %d messages, %+v", want, n, a.Problems())
+			} else {
+				err = a.Problems()[0].Err
+			}
+			a.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	a, err := OpenArchive(t.Context(), OpenOptions{Paths: []string{Stdin}, Stdin: io.MultiReader(strings.NewReader(whole), iotest.ErrReader(errors.New("no more"))), Temp: t.TempDir()})
+	if err != nil || len(a.Problems()) != 1 || !strings.Contains(a.Problems()[0].Err.Error(), "no more") {
+		t.Fatalf("a stream that breaks: %v, %+v", err, a)
+	}
+	a.Close()
+	for _, text := range []string{"", whole, gzipOf(t, whole)[:4000]} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, in := io.Pipe()
+		go func() {
+			io.WriteString(in, text)
+			cancel()
+		}()
+		if _, err := OpenArchive(ctx, OpenOptions{Paths: []string{Stdin}, Stdin: out, Temp: t.TempDir()}); !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted: got %v", err)
+		}
+	}
 }
 
 // An mbox and a tar on a stream hold the same octets as a file.

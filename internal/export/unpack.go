@@ -17,10 +17,11 @@ import (
 // program allows, too.
 const maxZstdWindow = 128 << 20
 
-// unpack decompresses a file into a temporary one. With an error there may be one
-// all the same, which holds what came before it.
-func (a *Archive) unpack(kind Format, f file) (*tempFile, int64, error) {
-	from := bufio.NewReaderSize(io.NewSectionReader(f.ra, 0, f.size), 256<<10)
+// unpack decompresses a stream, of which size tells how much was read so far, into a
+// temporary file. With an error there may be one all the same, which holds what came
+// before it.
+func (a *Archive) unpack(kind Format, packed io.Reader, size func() int64) (*tempFile, int64, error) {
+	from := bufio.NewReaderSize(packed, 256<<10)
 	var r io.Reader
 	if kind == TarGz {
 		z, err := pgzip.NewReaderN(from, gzipBlock, 4)
@@ -37,7 +38,7 @@ func (a *Archive) unpack(kind Format, f file) (*tempFile, int64, error) {
 		defer z.Close()
 		r = z
 	}
-	return a.spool(r, bombLimit(f.size))
+	return a.spool(r, func() int64 { return bombLimit(size()) })
 }
 
 // bombLimit is how large something of a compressed size may become.
@@ -45,8 +46,8 @@ func bombLimit(compressed int64) int64 {
 	return max(bombSize, min(compressed, 1<<50)*bombRatio)
 }
 
-// spool copies a stream into a temporary file.
-func (a *Archive) spool(r io.Reader, limit int64) (*tempFile, int64, error) {
+// spool copies a stream into a temporary file. limit is how large that may be by now.
+func (a *Archive) spool(r io.Reader, limit func() int64) (*tempFile, int64, error) {
 	temp, err := newTemp(a.o.Temp)
 	if err != nil {
 		return nil, 0, err
@@ -59,7 +60,7 @@ func (a *Archive) spool(r io.Reader, limit int64) (*tempFile, int64, error) {
 			return nil, 0, err
 		}
 		n, err := r.Read(buf)
-		if size+int64(n) > limit {
+		if size+int64(n) > limit() {
 			return temp, size, messageError(mail.KindRefused, fmt.Errorf("it becomes more than %d times as large when it is unpacked", bombRatio), "what comes before that is read")
 		}
 		if _, werr := temp.WriteAt(buf[:n], size); werr != nil {
@@ -69,8 +70,11 @@ func (a *Archive) spool(r io.Reader, limit int64) (*tempFile, int64, error) {
 		if err == io.EOF {
 			return temp, size, nil
 		}
+		if a.ctx.Err() != nil {
+			return nil, 0, a.ctx.Err()
+		}
 		if err != nil {
-			return temp, size, integrity("it cannot be unpacked to its end: %w", err)
+			return temp, size, integrity("it cannot be read to its end: %w", err)
 		}
 	}
 }
@@ -87,7 +91,7 @@ func (a *Archive) zipPart(at *place) (part, error) {
 	}
 	defer r.Close()
 	if at.n > maxSmall {
-		temp, size, err := a.spool(r, at.n)
+		temp, size, err := a.spool(r, func() int64 { return at.n })
 		if err != nil {
 			return part{}, err
 		}
