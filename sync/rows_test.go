@@ -90,6 +90,11 @@ func TestPlanNewOfOneSide(t *testing.T) {
 		{"alone on both sides, to be tried again", func(in *Input) {
 			in.Retry = append(alone(), rowOf(8, a, state.A))
 		}, TwoWay(), [2]int{}, 1, 1, 0, 1},
+		{"alone on both sides with other flags, to be tried again", func(in *Input) {
+			m := a
+			m.Flags = flagged.Flags
+			in.Retry = append(alone(), rowOf(8, m, state.A))
+		}, TwoWay(), [2]int{}, 0, 0, 1, 0},
 		{"new on A, removed from B before", func(in *Input) { in.Delta[0].New, in.Ghosts[1] = []mail.Message{a}, []*state.Row{ghost} }, Backup(), [2]int{}, 1, 0, 0, 0},
 	}
 	for _, tt := range tests {
