@@ -85,14 +85,15 @@ func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UI
 		return nil, err
 	}
 	pairs, err := sess.copyOrMove(ctx, "UID MOVE", there, to)
-	if err != nil {
+	if err != nil && statusOf(err) == nil {
 		return nil, err
 	}
+	refused := err // some may have moved all the same: MOVE is one message at a time (RFC 6851, 3.3)
 	gone, err := sess.absent(ctx, there)
 	if err != nil {
 		return nil, err
 	}
-	if pairs == nil && before != nil && before.hasMessages {
+	if refused == nil && pairs == nil && before != nil && before.hasMessages {
 		return m.movedBlind(ctx, sess, gone, to, before)
 	}
 	var moved []mail.Moved
@@ -101,7 +102,10 @@ func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UI
 			moved = append(moved, mail.Moved{From: mail.Ref{UID: uid}, To: mail.Ref{UID: dest}})
 		}
 	})
-	return moved, nil
+	if refused != nil && gone.Count() > len(moved) {
+		refused = mailboxError("move", m.name, mail.KindProtocol, "the server refused to move messages, and some of them are gone: %v", refused)
+	}
+	return moved, refused
 }
 
 // movedBlind answers for messages that are gone and of which nobody said where
@@ -193,8 +197,8 @@ func (m *mailbox) findCopies(ctx context.Context, sess *session, wants map[uint3
 	return pairs, nil
 }
 
-// copyOrMove runs UID COPY or UID MOVE, and answers which UID became which: nil
-// when the server did not tell, or told what cannot be.
+// copyOrMove runs UID COPY or UID MOVE, and answers which UID became which, also
+// with an error: nil when the server did not tell, or told what cannot be.
 func (s *session) copyOrMove(ctx context.Context, command string, set imapconn.UIDSet, to place) (map[uint32]uint32, error) {
 	var pairs map[uint32]uint32
 	take := func(st imapconn.Status) {
@@ -210,7 +214,7 @@ func (s *session) copyOrMove(ctx context.Context, command string, set imapconn.U
 		return nil
 	}, imapconn.Raw(command+" "+set.String()), imapconn.Mbox([]byte(to.wire)))
 	if err != nil {
-		return nil, err
+		return pairs, err
 	}
 	take(*status)
 	return pairs, nil

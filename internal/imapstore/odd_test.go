@@ -490,6 +490,54 @@ func TestMoveWhenOneVanishes(t *testing.T) {
 	}
 }
 
+// A server that refuses a move in the middle has moved what it told of; where it did
+// not tell all, the error is not one after which the messages may be copied again.
+func TestMoveRefusedInTheMiddle(t *testing.T) {
+	t.Parallel()
+	one := []mail.Moved{{From: mail.Ref{UID: 1}, To: mail.Ref{UID: 6}}}
+	for name, test := range map[string]struct {
+		told  []string
+		left  []int
+		moved []mail.Moved
+		kind  mail.Kind
+	}{
+		"none":            {nil, []int{1, 2}, nil, mail.KindRefused},
+		"told":            {[]string{"* OK [COPYUID 9 1 6] moved", "* 1 EXPUNGE"}, []int{2}, one, mail.KindRefused},
+		"told, not moved": {[]string{"* OK [COPYUID 9 1:2 6:7] moved"}, []int{2}, one, mail.KindRefused},
+		"not told":        {[]string{"* 1 EXPUNGE"}, []int{2}, nil, mail.KindProtocol},
+		"told of one":     {[]string{"* OK [COPYUID 9 1 6] moved"}, nil, one, mail.KindProtocol},
+	} {
+		for _, caps := range []string{"UIDPLUS MOVE", "MOVE"} {
+			t.Run(name+" "+caps, func(t *testing.T) {
+				t.Parallel()
+				s := &script{t: t, caps: caps}
+				left := []int{1, 2}
+				s.answer = func(command string) (lines []string, status string) {
+					switch {
+					case strings.HasPrefix(command, "UID MOVE"):
+						left = test.left
+						return test.told, "NO failed in the middle"
+					case strings.HasPrefix(command, "UID FETCH"):
+						for _, uid := range left {
+							lines = append(lines, fmt.Sprintf("* %d FETCH (UID %d FLAGS ())", uid, uid))
+						}
+						return lines, "OK"
+					}
+					return nil, ""
+				}
+				m, err := s.start(nil).Select(t.Context(), "INBOX")
+				if err != nil {
+					t.Fatal(err)
+				}
+				moved, err := m.Move(t.Context(), refsOf(1, 2), "b")
+				if e := mail.AsError(err); err == nil || e.Kind != test.kind || e.Scope != mail.ScopeMailbox || !slices.Equal(moved, test.moved) {
+					t.Errorf("got %v, %v, want %v and kind %d", moved, err, test.moved, test.kind)
+				}
+			})
+		}
+	}
+}
+
 // Copies whose UIDs the server does not tell are looked for before the message
 // is removed here.
 func TestMoveByCopyWithoutCOPYUID(t *testing.T) {
