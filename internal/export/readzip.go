@@ -22,7 +22,7 @@ func (a *Archive) readZip(f file, _ int) error {
 	if err != nil {
 		return err
 	}
-	mails := 0
+	mails, left := 0, bombLimit(f.size)
 	for _, one := range z.File {
 		m, ok, err := parseMember(one.Name)
 		if err != nil {
@@ -33,6 +33,13 @@ func (a *Archive) readZip(f file, _ int) error {
 			continue
 		}
 		mails++
+		// Members may share their octets, so that many of them come of few.
+		if size := int64(min(one.UncompressedSize64, 1<<62)); !isBomb(one) {
+			if left -= size; left < 0 {
+				a.problem("", f.name, f.size, messageError(mail.KindRefused, errBomb, "what comes before that is read"))
+				break
+			}
+		}
 		if err := a.zipMember(f, one, m, man); err != nil {
 			return err
 		}
@@ -161,7 +168,7 @@ func (a *Archive) readTar(f file, _ int) error {
 			a.outside(f.name+": "+h.Name, err)
 			return nil
 		}
-		if !ok || h.Typeflag == tar.TypeDir {
+		if !ok || h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeXGlobalHeader {
 			return nil
 		}
 		mails++

@@ -41,6 +41,8 @@ func (a *Archive) unpack(kind Format, packed io.Reader, size func() int64) (*tem
 	return a.spool(r, func() int64 { return bombLimit(size()) })
 }
 
+var errBomb = fmt.Errorf("it becomes more than %d times as large when it is unpacked", bombRatio)
+
 // bombLimit is how large something of a compressed size may become.
 func bombLimit(compressed int64) int64 {
 	return max(bombSize, min(compressed, 1<<50)*bombRatio)
@@ -61,7 +63,7 @@ func (a *Archive) spool(r io.Reader, limit func() int64) (*tempFile, int64, erro
 		}
 		n, err := r.Read(buf)
 		if size+int64(n) > limit() {
-			return temp, size, messageError(mail.KindRefused, fmt.Errorf("it becomes more than %d times as large when it is unpacked", bombRatio), "what comes before that is read")
+			return temp, size, messageError(mail.KindRefused, errBomb, "what comes before that is read")
 		}
 		if _, werr := temp.WriteAt(buf[:n], size); werr != nil {
 			return nil, 0, outErrorAt("unpacking", werr)
