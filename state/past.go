@@ -148,28 +148,19 @@ func (db *DB) dropIdle() error {
 // then by run: of each row the first one says how it was when since had ended. fn may
 // use the state. Damaged entries are left out.
 func (db *DB) PastAfter(ctx context.Context, since int64, fn func(*Past) error) error {
-	after, until := int64(0), int64(0)
-	for {
-		batch, err := db.pastBatch(ctx, "WHERE until > ?1 AND (message, until) > (?2, ?3) ORDER BY message, until LIMIT ?4", since, &after, &until)
-		if err != nil || len(batch) == 0 {
-			return err
-		}
-		for _, p := range batch {
-			if p.Until == 0 {
-				continue
-			}
-			if err := fn(p); err != nil {
-				return err
-			}
-		}
-	}
+	return db.eachPast(ctx, "WHERE until > ?1 AND (message, until) > (?2, ?3) ORDER BY message, until LIMIT ?4", since, fn)
 }
 
 // PastOf calls fn for the entries that a run ended, by row.
 func (db *DB) PastOf(ctx context.Context, run int64, fn func(*Past) error) error {
+	return db.eachPast(ctx, "INDEXED BY past_until WHERE until = ?1 AND message > ?2 AND ?3 >= 0 ORDER BY message LIMIT ?4", run, fn)
+}
+
+// eachPast calls fn for the entries that a query tells of a run, batch by batch.
+func (db *DB) eachPast(ctx context.Context, where string, run int64, fn func(*Past) error) error {
 	after, until := int64(0), int64(0)
 	for {
-		batch, err := db.pastBatch(ctx, "INDEXED BY past_until WHERE until = ?1 AND message > ?2 AND ?3 >= 0 ORDER BY message LIMIT ?4", run, &after, &until)
+		batch, err := db.pastBatch(ctx, where, run, &after, &until)
 		if err != nil || len(batch) == 0 {
 			return err
 		}

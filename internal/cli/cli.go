@@ -154,6 +154,19 @@ func (s *session) action(run func(o *options, args []string) error) cli.ActionFu
 	}
 }
 
+// opening is action for a command that opens things, which are closed when it ends.
+func (s *session) opening(run func(o *options, args []string, open *closers) error) cli.ActionFunc {
+	return s.action(func(o *options, args []string) (err error) {
+		var open closers
+		defer func() {
+			if closeErr := open.Close(); err == nil {
+				err = closeErr
+			}
+		}()
+		return run(o, args, &open)
+	})
+}
+
 // noArguments refuses arguments.
 func noArguments(command string, args []string) error {
 	if len(args) > 0 {

@@ -23,14 +23,8 @@ the account as it was when that run had ended. No server is asked, and nothing i
 changed.`,
 		ArgsUsage: "  postbag history work\n  postbag history ~/mail --mailbox INBOX\n  postbag history work --json",
 		Flags:     flags(selectFlags(), configFlags(), maildirFlags(), outputFlags()),
-		Action: s.action(func(o *options, args []string) (err error) {
-			var open closers
-			defer func() {
-				if closeErr := open.Close(); err == nil {
-					err = closeErr
-				}
-			}()
-			t, err := s.recordedTree(o, "history", args, &open)
+		Action: s.opening(func(o *options, args []string, open *closers) error {
+			t, err := s.recordedTree(o, "history", args, open)
 			if err != nil {
 				return err
 			}
@@ -65,12 +59,7 @@ func (s *session) treeAccount(o *options, command string, args []string) (*confi
 	if e.maildir == "" {
 		return nil, usageError("account "+args[0], `add maildir = "..." to it in the configuration`, "has no Maildir")
 	}
-	a := o.withFlags(&config.Account{})
-	if e.account != nil {
-		a = o.withFlags(e.account)
-	}
-	a.Maildir = e.maildir
-	return a, nil
+	return o.accountOf(e), nil
 }
 
 func (s *session) history(o *options, t *tree) error {

@@ -163,11 +163,7 @@ type dest struct {
 // openDest opens the place that mail goes to. Two imports to one place are kept
 // apart.
 func (s *session) openDest(o *options, e endpoint, open *closers) (*dest, error) {
-	a := o.withFlags(&config.Account{})
-	if e.account != nil {
-		a = o.withFlags(e.account)
-	}
-	a.Maildir = e.maildir
+	a := o.accountOf(e)
 	d := &dest{account: a}
 	var err error
 	home := s.env.stateDir()

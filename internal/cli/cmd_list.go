@@ -37,20 +37,14 @@ or --run, the account is listed as it was at that time.`,
 			&cli.BoolFlag{Name: "fresh", Category: catWhat, Usage: "do without the cache, and read every header again"},
 			&cli.BoolFlag{Name: "only-ids", Category: catOutput, Usage: "nothing but the IDs, one a line"},
 		}, configFlags(), withoutRate(serverFlags()), maildirFlags(), outputFlags()),
-		Action: s.action(func(o *options, args []string) (err error) {
+		Action: s.opening(func(o *options, args []string, open *closers) error {
 			if o.onlyIDs && s.out.json {
 				return usageError("--only-ids", "the objects of --json have the IDs", "does not go with --json")
 			}
 			if len(args) != 1 {
 				return usageError("list", "postbag help list", "takes one account, server or Maildir, not %d", len(args))
 			}
-			var open closers
-			defer func() {
-				if closeErr := open.Close(); err == nil {
-					err = closeErr
-				}
-			}()
-			l, err := s.openList(o, args[0], &open)
+			l, err := s.openList(o, args[0], open)
 			if err != nil {
 				return err
 			}
@@ -85,11 +79,7 @@ func (s *session) openList(o *options, arg string, open *closers) (*lister, erro
 	if err != nil {
 		return nil, err
 	}
-	a := o.withFlags(&config.Account{})
-	if e.account != nil {
-		a = o.withFlags(e.account)
-	}
-	a.Maildir = e.maildir
+	a := o.accountOf(e)
 	patterns, err := config.ParsePatterns(o.mailboxes)
 	if err != nil {
 		return nil, err

@@ -41,14 +41,8 @@ validities, how far each side has been looked at, and its counts. Nothing is
 changed.`,
 		ArgsUsage: "  postbag state show work\n  postbag state show ~/mail --json",
 		Flags:     flags(selectFlags(), configFlags(), maildirFlags(), outputFlags()),
-		Action: s.action(func(o *options, args []string) (err error) {
-			var open closers
-			defer func() {
-				if closeErr := open.Close(); err == nil {
-					err = closeErr
-				}
-			}()
-			t, err := s.recordedTree(o, "state show", args, &open)
+		Action: s.opening(func(o *options, args []string, open *closers) error {
+			t, err := s.recordedTree(o, "state show", args, open)
 			if err != nil {
 				return err
 			}

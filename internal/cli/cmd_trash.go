@@ -87,7 +87,7 @@ removed goes together, when the last of it is old enough.`,
 
 // trashAction makes the action of a command on the trash of one Maildir.
 func (s *session) trashAction(name string, run func(o *options, a *config.Account, ids []string, open *closers) error) cli.ActionFunc {
-	return s.action(func(o *options, args []string) (err error) {
+	return s.opening(func(o *options, args []string, open *closers) error {
 		name := "trash " + name
 		if len(args) == 0 {
 			return usageError(name, "postbag help "+name, "needs an account or a Maildir")
@@ -105,18 +105,8 @@ func (s *session) trashAction(name string, run func(o *options, a *config.Accoun
 		if len(args) > 1 && name != "trash restore" {
 			return usageError(name, "postbag help "+name, "takes one account or Maildir, not %d", len(args))
 		}
-		a := o.withFlags(&config.Account{Maildir: e.maildir})
-		if e.account != nil {
-			a = o.withFlags(e.account)
-		}
 		s.out.summary.DryRun = o.dryRun
-		var open closers
-		defer func() {
-			if closeErr := open.Close(); err == nil {
-				err = closeErr
-			}
-		}()
-		return run(o, a, args[1:], &open)
+		return run(o, o.accountOf(e), args[1:], open)
 	})
 }
 

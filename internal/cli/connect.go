@@ -76,6 +76,18 @@ func (o *options) withFlags(a *config.Account) *config.Account {
 	return &b
 }
 
+// accountOf is the account of a place with the flags: that of the configuration, or one
+// that knows nothing but the place.
+func (o *options) accountOf(e endpoint) *config.Account {
+	a := e.account
+	if a == nil {
+		a = &config.Account{}
+	}
+	a = o.withFlags(a)
+	a.Maildir = e.maildir
+	return a
+}
+
 // set overrides a value with one that was given.
 func set[T comparable](to *T, value T) {
 	var zero T

@@ -34,11 +34,7 @@ func (s *session) openSource(o *options, arg string, open *closers) (*source, er
 	if err != nil {
 		return nil, err
 	}
-	a := o.withFlags(&config.Account{})
-	if e.account != nil {
-		a = o.withFlags(e.account)
-	}
-	a.Maildir = e.maildir
+	a := o.accountOf(e)
 	src := &source{account: a, isTree: e.maildir != "", filter: filter(a, s.env), rule: o.match, workers: 2}
 	if src.patterns, err = config.ParsePatterns(a.Mailboxes); err != nil {
 		return nil, err

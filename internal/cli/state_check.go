@@ -30,18 +30,12 @@ next run finds out by content what that was. What changed since is no damage.`,
 		Flags: flags(selectFlags(), []cli.Flag{gmailFlag(),
 			&cli.BoolFlag{Name: "offline", Category: catWhat, Usage: "ask no server"},
 		}, configFlags(), withoutRate(serverFlags()), maildirFlags(), outputFlags(), quietFlags()),
-		Action: s.action(func(o *options, args []string) (err error) {
-			var open closers
-			defer func() {
-				if closeErr := open.Close(); err == nil {
-					err = closeErr
-				}
-			}()
+		Action: s.opening(func(o *options, args []string, open *closers) error {
 			a, server, err := s.stateAccount(o, "state check", args)
 			if err != nil {
 				return err
 			}
-			return s.checkState(o, a, server && !o.offline, &open)
+			return s.checkState(o, a, server && !o.offline, open)
 		}),
 	}
 }

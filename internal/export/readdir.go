@@ -42,7 +42,7 @@ func parseMember(name string) (m member, ok bool, err error) {
 	}
 	if n := len(dirs); n > 0 && (dirs[n-1] == "cur" || dirs[n-1] == "new") {
 		_, info, _ := strings.Cut(base, ":2,")
-		m.kind, m.lf, m.flags, m.box = EML, true, infoFlags(info), maildirBox(dirs[:n-1])
+		m.kind, m.lf, m.flags, m.box = EML, true, flagsOf(info, infoLetters), maildirBox(dirs[:n-1])
 		return m, true, nil
 	}
 	if n := len(dirs); n > 0 && dirs[n-1] == "tmp" {
@@ -127,21 +127,13 @@ func maildirBox(dirs []string) string {
 	return boxOfDirs(dirs)
 }
 
-// infoFlags reads the letters behind ":2," in the name of a Maildir's file.
-func infoFlags(letters string) (f mail.Flags) {
+// infoLetters are the flags behind ":2," in the name of a Maildir's file.
+var infoLetters = map[rune]mail.System{'S': mail.Seen, 'R': mail.Answered, 'F': mail.Flagged, 'T': mail.Deleted, 'D': mail.Draft}
+
+// flagsOf reads letters that stand for flags. What is none is left out.
+func flagsOf(letters string, system map[rune]mail.System) (f mail.Flags) {
 	for _, c := range letters {
-		switch c {
-		case 'S':
-			f.System |= mail.Seen
-		case 'R':
-			f.System |= mail.Answered
-		case 'F':
-			f.System |= mail.Flagged
-		case 'T':
-			f.System |= mail.Deleted
-		case 'D':
-			f.System |= mail.Draft
-		}
+		f.System |= system[c]
 	}
 	return f
 }

@@ -28,7 +28,7 @@ type told struct {
 
 func tell(head []byte) told {
 	f := readFields(head, toldFields...)
-	t := told{flags: statusFlags(f), isData: len(f["x-imap"]) > 0 && strings.Contains(f.first("subject"), "FOLDER INTERNAL DATA")}
+	t := told{flags: flagsOf(f.first("status")+f.first("x-status"), statusLetters), isData: len(f["x-imap"]) > 0 && strings.Contains(f.first("subject"), "FOLDER INTERNAL DATA")}
 	if at, err := netmail.ParseDate(f.first("date")); err == nil && at.Year() > 0 && at.Year() < 10000 {
 		t.date = at
 	}
@@ -48,23 +48,8 @@ func tell(head []byte) told {
 // decode reads encoded words (RFC 2047) as those of a subject are read.
 func decode(s string) string { return match.Parse([]byte("Subject: " + s)).Subject }
 
-func statusFlags(f fields) (flags mail.Flags) {
-	for _, c := range f.first("status") + f.first("x-status") {
-		switch c {
-		case 'R':
-			flags.System |= mail.Seen
-		case 'A':
-			flags.System |= mail.Answered
-		case 'F':
-			flags.System |= mail.Flagged
-		case 'T':
-			flags.System |= mail.Draft
-		case 'D':
-			flags.System |= mail.Deleted
-		}
-	}
-	return flags
-}
+// statusLetters are the flags in Status and X-Status.
+var statusLetters = map[rune]mail.System{'R': mail.Seen, 'A': mail.Answered, 'F': mail.Flagged, 'T': mail.Draft, 'D': mail.Deleted}
 
 // mozillaFlags reads the bits of nsMsgMessageFlags.
 func mozillaFlags(bits uint64) (flags mail.Flags) {
