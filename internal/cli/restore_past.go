@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 
 	"postbag/internal/config"
 	"postbag/internal/history"
@@ -181,7 +182,7 @@ func (p *pastRestore) others(report *sync.Report, open *closers) (*sync.Report, 
 // joined is what two runs of one command did.
 func joined(first, then *sync.Report) *sync.Report {
 	out := *then
-	out.Details = append(first.Details, then.Details...)
+	out.Details = joinedDetails(first.Details, then.Details)
 	out.Problems = append(first.Problems, then.Problems...)
 	out.Kept += first.Kept
 	out.Mailboxes.Total = max(first.Mailboxes.Total, then.Mailboxes.Total)
@@ -199,4 +200,22 @@ func joined(first, then *sync.Report) *sync.Report {
 		out.Outcome = sync.Partial
 	}
 	return &out
+}
+
+// joinedDetails has each mailbox once.
+func joinedDetails(first, then []sync.MailboxReport) []sync.MailboxReport {
+	out := slices.Clone(first)
+	for _, m := range then {
+		i := slices.IndexFunc(out, func(o sync.MailboxReport) bool { return o.Name == m.Name })
+		if i < 0 {
+			out = append(out, m)
+			continue
+		}
+		for s := range m.Side {
+			add(&out[i].Side[s], m.Side[s])
+		}
+		out[i].Kept += m.Kept
+		out[i].Made = out[i].Made || m.Made
+	}
+	return out
 }

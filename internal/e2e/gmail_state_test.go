@@ -128,7 +128,9 @@ func TestGmailAsOf(t *testing.T) {
 			t.Helper()
 			return a.restore(t, append(more, "--run", run)...).want(t, 0)
 		}
-		restore("--dry-run")
+		if plan := restore("--dry-run"); strings.Count(plan.stdout, "\nINBOX: ") != 1 {
+			t.Errorf("mirror %v: a dry run tells of INBOX more than once, or not at all\n%s", mirror, plan)
+		}
 		if labels := gmailLabelsOf(from, g); len(labels) != n-3 {
 			t.Fatalf("a dry run made %d letters of %d", len(labels), n-3)
 		}
