@@ -270,7 +270,8 @@ func (l *lister) one(box, id string, e *headers.Entry) {
 			m.Flags = []string{}
 		}
 		if !e.Date.IsZero() {
-			m.Date = &e.Date
+			at := e.Date.UTC()
+			m.Date = &at
 		}
 		if e.Size >= 0 {
 			m.Size = &e.Size

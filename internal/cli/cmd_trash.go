@@ -238,7 +238,7 @@ func trashedOf(event string, t maildir.Trashed, subject string) trashedEvent {
 	if t.Whole {
 		e.Messages = &t.Messages
 	} else {
-		date := t.Date
+		date := t.Date.UTC()
 		e.Date, e.Bytes, e.Flags, e.Subject = &date, &t.Bytes, t.Flags.Names(), valid(subject)
 	}
 	return e

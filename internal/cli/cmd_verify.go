@@ -249,7 +249,7 @@ func (s *session) finding(label string, f sync.Finding) {
 	event := findingEvent{Event: "finding", Account: label, Kind: string(f.Kind), Mailbox: valid(f.Mailbox), Side: strings.ToLower(f.Side.String()),
 		UID: f.Ref.UID, Key: valid(f.Ref.Key), Reason: valid(f.Text)}
 	if !f.Message.Date.IsZero() {
-		event.Date = f.Message.Date.Format(time.RFC3339)
+		event.Date = f.Message.Date.UTC().Format(time.RFC3339)
 	}
 	if f.Size >= 0 {
 		event.Size = &f.Size

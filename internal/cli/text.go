@@ -111,7 +111,7 @@ func problemJSON(account string, p sync.Problem) problem {
 	out := problem{Account: account, Mailbox: valid(p.Mailbox), Side: strings.ToLower(p.Side.String()), UID: p.Ref.UID, Key: valid(p.Ref.Key),
 		Kind: kindName(p.Kind), Reason: valid(p.Reason), Hint: valid(p.Hint), Warning: p.Warning, Repaired: p.Repaired}
 	if !p.Date.IsZero() {
-		out.Date = p.Date.Format(time.RFC3339)
+		out.Date = p.Date.UTC().Format(time.RFC3339)
 	}
 	if p.Size >= 0 && !p.Ref.IsZero() {
 		out.Size = &p.Size

@@ -98,7 +98,7 @@ func (l *liar) change(response []byte) []byte {
 
 // A server that says one thing that is not so, of whatever kind, in the middle of a
 // sync with work of every kind, loses nobody a message: once it tells the truth again,
-// everything is on both sides, and nothing that was not written by anybody.
+// everything is on both sides, once, and nothing that was not written by anybody.
 func TestTwoWayLies(t *testing.T) {
 	t.Parallel()
 	const workers = 2
@@ -175,7 +175,7 @@ func (r *rewind) liedTo(t testing.TB, l *liar, end imaptest.Dump) {
 			if want[digest] == 0 {
 				t.Errorf("the %s holds %d of %.12s, which nobody wrote, or somebody removed", side, n, digest)
 			} else if n > want[digest] {
-				t.Logf("NOTE the %s holds %d of %.12s, want %d", side, n, digest, want[digest])
+				t.Errorf("the %s holds %d of %.12s, want %d", side, n, digest, want[digest])
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func StartCourier(tb TB) *Courier {
 	c := &Courier{rooted: newRooted(tb, "courier")}
 	d, err := c.launch()
 	if err == nil {
-		err = awaitGreeting(c.Addr(), d.exited, 20*time.Second)
+		err = awaitGreeting(c.Addr(), d.exited, time.Minute)
 	}
 	if err != nil {
 		c.kill()

@@ -51,7 +51,7 @@ func StartCyrus(tb TB, o CyrusOptions) *Cyrus {
 	if err != nil {
 		tb.Fatalf("cyrus: %v", err)
 	}
-	if err := awaitGreeting(c.Addr(), d.exited, 20*time.Second); err != nil {
+	if err := awaitGreeting(c.Addr(), d.exited, time.Minute); err != nil {
 		c.kill()
 		tb.Fatalf("cyrus: %v\n%s", err, c.Log())
 	}

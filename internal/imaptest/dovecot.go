@@ -318,7 +318,7 @@ func (d *Dovecot) Start() {
 		_ = master.Wait() // it is always killed, so its status says nothing
 		close(exited)
 	}(d.master)
-	if err := awaitGreeting(d.Addr(), d.exited, 10*time.Second); err != nil {
+	if err := awaitGreeting(d.Addr(), d.exited, time.Minute); err != nil {
 		d.kill()
 		d.tb.Fatalf("dovecot: %v\n%s%s", err, &d.output, d.Log())
 	}

@@ -254,7 +254,7 @@ func awaitGreeting(addr string, exited <-chan struct{}, limit time.Duration) err
 			last = err
 			continue
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // a machine at work is slow to start it
 		var greeting [4]byte
 		_, last = conn.Read(greeting[:])
 		_ = conn.Close()
