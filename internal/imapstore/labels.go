@@ -157,7 +157,7 @@ func (m *mailbox) moveFromView(ctx context.Context, sess *session, set imapconn.
 		return nil
 	}, nil)
 	if err != nil {
-		return nil, err
+		return nil, m.unsure(err)
 	}
 	var moved []mail.Moved
 	uids(set, func(uid uint32) {

@@ -91,7 +91,7 @@ func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UI
 	refused := err // some may have moved all the same: MOVE is one message at a time (RFC 6851, 3.3)
 	gone, err := sess.absent(ctx, there)
 	if err != nil {
-		return nil, err
+		return nil, m.unsure(err)
 	}
 	if refused == nil && pairs == nil && before != nil && before.hasMessages {
 		return m.movedBlind(ctx, sess, gone, to, before)
@@ -102,10 +102,23 @@ func (m *mailbox) moveByMove(ctx context.Context, sess *session, set imapconn.UI
 			moved = append(moved, mail.Moved{From: mail.Ref{UID: uid}, To: mail.Ref{UID: dest}})
 		}
 	})
-	if refused != nil && gone.Count() > len(moved) {
-		refused = mailboxError("move", m.name, mail.KindProtocol, "the server refused to move messages, and some of them are gone: %v", refused)
+	if gone.Count() > len(moved) {
+		refused = m.unsure(refused)
 	}
 	return moved, refused
+}
+
+// unsure makes of an error that says what was refused one that says that nobody knows
+// what has moved: it came after the messages were on their way.
+func (m *mailbox) unsure(err error) error {
+	if err == nil || statusOf(err) == nil {
+		return err
+	}
+	switch mail.AsError(err).Kind {
+	case mail.KindRefused, mail.KindQuota, mail.KindTooLarge, mail.KindGone:
+		return mailboxError("move", m.name, mail.KindProtocol, "nobody knows what has moved: %v", err)
+	}
+	return err
 }
 
 // movedBlind answers for messages that are gone and of which nobody said where
@@ -116,7 +129,7 @@ func (m *mailbox) movedBlind(ctx context.Context, sess *session, gone imapconn.U
 	}
 	after, err := sess.status(ctx, to.wire)
 	if err != nil {
-		return nil, err
+		return nil, m.unsure(err)
 	}
 	if after == nil || int64(after.messages) < int64(before.messages)+int64(gone.Count()) {
 		return nil, nil
@@ -145,11 +158,14 @@ func (m *mailbox) moveByCopy(ctx context.Context, sess *session, set imapconn.UI
 		return nil, err
 	}
 	pairs, err := sess.copyOrMove(ctx, "UID COPY", set, to)
-	if err == nil && pairs == nil {
+	if err != nil {
+		return nil, err
+	}
+	if pairs == nil {
 		pairs, err = m.findCopies(ctx, sess, wants, to)
 	}
 	if err != nil || len(pairs) == 0 {
-		return nil, err
+		return nil, m.unsure(err)
 	}
 	copied := make([]uint32, 0, len(pairs))
 	for uid := range pairs {
@@ -160,7 +176,7 @@ func (m *mailbox) moveByCopy(ctx context.Context, sess *session, set imapconn.UI
 	uids(gone, func(uid uint32) {
 		moved = append(moved, mail.Moved{From: mail.Ref{UID: uid}, To: mail.Ref{UID: pairs[uid]}})
 	})
-	return moved, err
+	return moved, m.unsure(err)
 }
 
 // findCopies looks for copies whose UIDs the server did not tell, and comes back

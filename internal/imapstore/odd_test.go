@@ -500,28 +500,30 @@ func TestMoveRefusedInTheMiddle(t *testing.T) {
 		left  []int
 		moved []mail.Moved
 		kind  mail.Kind
+		then  string // the answer to what is asked afterwards
 	}{
-		"none":            {nil, []int{1, 2}, nil, mail.KindRefused},
-		"told":            {[]string{"* OK [COPYUID 9 1 6] moved", "* 1 EXPUNGE"}, []int{2}, one, mail.KindRefused},
-		"told, not moved": {[]string{"* OK [COPYUID 9 1:2 6:7] moved"}, []int{2}, one, mail.KindRefused},
-		"not told":        {[]string{"* 1 EXPUNGE"}, []int{2}, nil, mail.KindProtocol},
-		"told of one":     {[]string{"* OK [COPYUID 9 1 6] moved"}, nil, one, mail.KindProtocol},
+		"none":            {nil, []int{1, 2}, nil, mail.KindRefused, "OK"},
+		"told":            {[]string{"* OK [COPYUID 9 1 6] moved", "* 1 EXPUNGE"}, []int{2}, one, mail.KindRefused, "OK"},
+		"told, not moved": {[]string{"* OK [COPYUID 9 1:2 6:7] moved"}, []int{2}, one, mail.KindRefused, "OK"},
+		"not told":        {[]string{"* 1 EXPUNGE"}, []int{2}, nil, mail.KindProtocol, "OK"},
+		"told of one":     {[]string{"* OK [COPYUID 9 1 6] moved"}, nil, one, mail.KindProtocol, "OK"},
+		"no look":         {[]string{"* OK [COPYUID 9 1:2 6:7] moved"}, []int{2}, nil, mail.KindProtocol, "NO [SERVERBUG] x"},
 	} {
 		for _, caps := range []string{"UIDPLUS MOVE", "MOVE"} {
 			t.Run(name+" "+caps, func(t *testing.T) {
 				t.Parallel()
 				s := &script{t: t, caps: caps}
-				left := []int{1, 2}
-				s.answer = func(command string) (lines []string, status string) {
+				left, status := []int{1, 2}, "OK"
+				s.answer = func(command string) (lines []string, _ string) {
 					switch {
 					case strings.HasPrefix(command, "UID MOVE"):
-						left = test.left
+						left, status = test.left, test.then
 						return test.told, "NO failed in the middle"
 					case strings.HasPrefix(command, "UID FETCH"):
 						for _, uid := range left {
 							lines = append(lines, fmt.Sprintf("* %d FETCH (UID %d FLAGS ())", uid, uid))
 						}
-						return lines, "OK"
+						return lines, status
 					}
 					return nil, ""
 				}
