@@ -136,25 +136,50 @@ func (s *Store) DropBox(name string) {
 }
 
 // RenameBox renames a mailbox and its children, as another client would. A name
-// that is taken stays.
+// that is taken stays, and so does all when one of those below is.
 func (s *Store) RenameBox(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.boxes[from] != nil && s.boxes[to] == nil && from != to {
+	if s.renamable(from, to) {
 		s.rename(from, to)
 	}
 }
 
+// renamable reports whether a mailbox can be renamed: what goes along must find its
+// name free, too.
+func (s *Store) renamable(from, to string) bool {
+	if s.boxes[from] == nil || to == from || strings.HasPrefix(to, from+"/") {
+		return false
+	}
+	for name := range s.boxes {
+		if rest, ok := strings.CutPrefix(name, to); !ok || rest != "" && rest[0] != '/' {
+			continue
+		} else if s.boxes[from+rest] != nil && name != from && !strings.HasPrefix(name, from+"/") {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *Store) rename(from, to string) {
-	for _, name := range slices.Collect(maps.Keys(s.boxes)) {
+	moved := make(map[string]*memBox)
+	for name, b := range s.boxes {
 		if rest, ok := strings.CutPrefix(name, from); ok && (rest == "" || rest[0] == '/') {
-			s.boxes[to+rest] = s.boxes[name]
+			moved[to+rest] = b
 			delete(s.boxes, name)
 			if s.Forgets {
-				s.renumber(s.boxes[to+rest])
+				s.renumber(b)
 			}
 		}
 	}
+	maps.Copy(s.boxes, moved)
+}
+
+// Renamable reports whether RenameBox would rename a mailbox.
+func (s *Store) Renamable(from, to string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renamable(from, to)
 }
 
 // Boxes are the names of all mailboxes, sorted.
@@ -342,7 +367,7 @@ func (s *Store) Rename(_ context.Context, from, to string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.boxes[from] == nil || s.boxes[to] != nil {
+	if !s.renamable(from, to) {
 		return gone("rename", from)
 	}
 	s.did("rename")
