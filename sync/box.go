@@ -42,14 +42,16 @@ type box struct {
 	made    [2]bool       // sides on which this run made the mailbox
 	orphan  bool          // side lost has the mailbox no more, see orphan.go
 	lost    state.Side
-	alters  [2]alterations // messages that a side altered as it took them
-	remake  bool           // of an orphan: it is made again in the next pass
-	unlike  bool           // flags differ that another policy has to see: see Plan
+	// replaced says that side lost has another mailbox of this name.
+	replaced bool
+	alters   [2]alterations // messages that a side altered as it took them
+	remake   bool           // of an orphan: it is made again in the next pass
+	unlike   bool           // flags differ that another policy has to see: see Plan
 }
 
 // newBox makes a box of a join.
 func newBox(j *Join) *box {
-	return &box{rec: j.Record, saved: j.Saved, info: j.Info, lined: make(map[int64]bool), problems: make(map[int64]bool),
+	return &box{rec: j.Record, saved: j.Saved, info: j.Info, replaced: j.replaced, lined: make(map[int64]bool), problems: make(map[int64]bool),
 		tries: make(map[int64]state.Problem), waiting: make(map[int64]bool), poison: make(map[mail.Ref]int)}
 }
 

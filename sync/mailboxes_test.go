@@ -13,7 +13,7 @@ import (
 )
 
 // The matrix of whole mailboxes. What happened on a side is a list of "create X",
-// "rename X Y" and "delete X"; "put X 9" delivers message 9. A state is a list of
+// "rename X Y" and "delete X"; "put X 9" delivers message 9, "take X 9" removes it. A state is a list of
 // mailboxes with the numbers of their messages.
 
 const boxesBefore = "INBOX:0 Other:4 Work:1,2 Work/Sub:3"
@@ -56,6 +56,14 @@ func happenToBoxes(t *testing.T, st *storetest.Store, what string) {
 			var n int
 			fmt.Sscan(y, &n)
 			st.Put(x, mail.Flags{}, day, text(n))
+		case "take":
+			var n int
+			fmt.Sscan(y, &n)
+			for _, m := range st.Messages(x) {
+				if string(m.Body) == text(n) {
+					st.Del(x, m.Ref)
+				}
+			}
 		default:
 			t.Fatalf("%q is not known", op)
 		}
@@ -182,9 +190,6 @@ func TestMailboxDeletionMatrix(t *testing.T) {
 func TestMailboxMatrixWithoutIdentity(t *testing.T) {
 	t.Parallel()
 	for _, c := range boxMatrix {
-		if strings.Contains(c.id, "in its place") { // nothing tells that from a mailbox whose mail was replaced
-			continue
-		}
 		t.Run(c.id, func(t *testing.T) {
 			t.Parallel()
 			w := syncedBoxes(t, false)

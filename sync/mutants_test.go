@@ -63,10 +63,14 @@ var mutants = []mutant{
 	{"guard.go", "x.Delete >= x.Held && x.Held >= guardEmpty", "x.Delete > x.Held && x.Held >= guardEmpty", "a mailbox may be emptied"},
 	{"guard.go", "deleted[s]*100 > held[s]*guardAccountPercent", "deleted[s]*100 > held[s]*guardPercent", "an account may lose too much"},
 	{"tree.go", `r.Name[s] == "INBOX" ||`, "", "INBOX is taken for a renamed mailbox"},
+	{"nest.go", "return k != nil && k.Info[s.Other()] == nil && k.moved(s) && n.livesOn(k, s)", "return k != nil && false", "half of a tree lives on"},
+	{"nest.go", "n.winner[k], found = state.A, true", "n.winner[k], found = state.B, false", "two mailboxes want one name for ever"},
+	{"nest.go", "k.Rename[o] = name\n\t\t\treturn true", "return false", "two mailboxes never change places"},
+	{"rename.go", "if below.ID == rec.ID || !carried(below, names, j.left) {", "if below.ID != 0 {", "what went along keeps its name on record"},
 }
 
 // tables are the tests that every mutant has to pass, and must not: the quick ones.
-const tables = "^(TestMerge|TestPlan|TestFind|TestGuardBounds|TestTree|TestConflictMatrix$|TestMailboxMatrix|TestFlagsWithoutABase|TestNumberedAnew|TestRenamedWhere)"
+const tables = "^(TestMerge|TestPlan|TestFind|TestGuardBounds|TestTree|TestConflictMatrix$|TestMailboxMatrix|TestNestedMatrix|TestFlagsWithoutABase|TestNumberedAnew|TestRenamedWhere)"
 
 // Each mutant of the planner fails a test. The code itself knows nothing of them:
 // the compiler is given another file in its place. The tests inside the package

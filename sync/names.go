@@ -15,23 +15,9 @@ import (
 // names lists both sides, joins them with the state, and makes and renames
 // mailboxes. It decides which boxes need a look.
 func (r *run) names(ctx context.Context) error {
-	var in TreeInput
-	var joins []Join
-	// Renames first: a name may be wanted for a new mailbox. They take along what is
-	// below, also what nobody knew of: so all is listed again after them.
-	const rounds = 4
-	for round := range rounds {
-		var err error
-		if in, joins, err = r.plannedTree(ctx); err != nil {
-			return err
-		}
-		r.renames = nil
-		if err := r.renameJoins(ctx, joins); err != nil {
-			return err
-		}
-		if len(r.renames) == 0 || round == rounds-1 {
-			break
-		}
+	in, joins, err := r.settledTree(ctx)
+	if err != nil {
+		return err
 	}
 	r.rep.report.Mailboxes.Total = len(joins)
 	for i := range joins {
@@ -44,7 +30,7 @@ func (r *run) names(ctx context.Context) error {
 
 // plannedTree lists both sides and plans the names.
 func (r *run) plannedTree(ctx context.Context) (in TreeInput, joins []Join, err error) {
-	in.Policy = r.Policy
+	in.Policy, in.Stuck = r.Policy, r.stuck
 	if in.Records, err = r.Journal.Mailboxes(ctx); err != nil {
 		return in, nil, err
 	}
@@ -109,7 +95,14 @@ func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) f
 			views[info.Name] = views[info.Name] || info.View
 		}
 	}
+	byID := make(map[int64]*state.Mailbox, len(records))
+	for _, rec := range records {
+		byID[rec.ID] = rec
+	}
 	return func(name string) bool {
+		if rec := byID[temporaryID(name)]; rec != nil {
+			name = cmp.Or(rec.Name[0], rec.Name[1])
+		}
 		return r.Match(mail.MailboxInfo{Name: name, Use: uses[name], View: views[name]})
 	}
 }
@@ -244,11 +237,6 @@ func (r *run) enterState(ctx context.Context, b *box) error {
 	for s, info := range b.info {
 		if info != nil && info.ObjectID != "" {
 			b.rec.ObjectID[s] = info.ObjectID
-		}
-		if old := b.saved.Name[s]; info != nil && old != "" && old != b.rec.Name[s] { // a run was cut off after it
-			if err := r.renumbered(ctx, b.rec, state.Side(s), info.Validity); err != nil {
-				return err
-			}
 		}
 	}
 	if !fresh && *b.rec != b.saved || fresh {

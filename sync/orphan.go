@@ -32,7 +32,7 @@ func (r *run) enterOrphan(ctx context.Context, b *box, s state.Side) error {
 		r.rep.skipped()
 		return nil
 	}
-	if !seen {
+	if !seen && !b.replaced {
 		mb, err := r.store[s].Examine(ctx, name)
 		if err == nil {
 			mb.Close()

@@ -95,8 +95,49 @@ type renamed struct {
 	from, to string
 }
 
-// renameJoins renames what joins want renamed, in the order of the new names: a
-// mailbox before those that go below it.
+// renameRounds bounds how often both sides are listed for renames of our own.
+const renameRounds = 100
+
+var errNames = errors.New("the names of mailboxes kept changing")
+
+// settledTree plans the names, and renames what is to be renamed, until there is
+// nothing left of that: a rename takes along what is below, also what nobody knew of,
+// and makes room for the next.
+func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err error) {
+	r.stuck = [2]map[int64]bool{{}, {}}
+	for range renameRounds {
+		if in, joins, err = r.plannedTree(ctx); err != nil {
+			return in, nil, err
+		}
+		r.renames = nil
+		// What a run that was cut off did is written down before anything is built on it.
+		if noted, err := r.noteNames(ctx, in, joins, (*Join).finished); err != nil {
+			return in, nil, err
+		} else if noted {
+			continue
+		}
+		if err := r.renameJoins(ctx, joins); err != nil {
+			return in, nil, err
+		}
+		if len(r.renames) == 0 {
+			break
+		}
+	}
+	for i := range joins {
+		j := &joins[i]
+		for s := range j.Rename {
+			if j.Rename[s] != "" && !r.DryRun && !r.stuck[s][j.Record.ID] {
+				r.rep.fail(j.Rename[s], state.Side(s), &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindOther, Err: errNames, Hint: "the next run goes on with it"})
+				r.stuck[s][j.Record.ID] = true
+			}
+			j.Failed = j.Failed || j.Record.ID != 0 && r.stuck[s][j.Record.ID]
+		}
+	}
+	_, err = r.noteNames(ctx, in, joins, func(j *Join) bool { return !j.Failed })
+	return in, joins, err
+}
+
+// renameJoins renames what joins want renamed, in the order of the new names.
 func (r *run) renameJoins(ctx context.Context, joins []Join) error {
 	if r.DryRun {
 		return nil
@@ -104,13 +145,13 @@ func (r *run) renameJoins(ctx context.Context, joins []Join) error {
 	for s := range r.store {
 		var todo []*Join
 		for i := range joins {
-			if joins[i].Rename[s] != "" {
+			if joins[i].Rename[s] != "" && !r.stuck[s][joins[i].Record.ID] {
 				todo = append(todo, &joins[i])
 			}
 		}
 		slices.SortFunc(todo, func(a, b *Join) int { return cmp.Compare(a.Rename[s], b.Rename[s]) })
 		for _, j := range todo {
-			if err := r.renameJoin(ctx, j, state.Side(s)); err != nil {
+			if err := r.renameJoin(ctx, joins, j, state.Side(s)); err != nil {
 				return err
 			}
 		}
@@ -120,34 +161,126 @@ func (r *run) renameJoins(ctx context.Context, joins []Join) error {
 
 // renameJoin renames one mailbox on a side. What fails here spoils this mailbox
 // only.
-func (r *run) renameJoin(ctx context.Context, j *Join, s state.Side) error {
+func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Side) error {
 	to := j.Rename[s]
 	if err := r.rename(ctx, j.Record, s, to); err != nil {
 		if mail.AsError(err).Scope == mail.ScopeAccount {
 			return err
 		}
-		j.Failed = true
+		r.stuck[s][j.Record.ID] = true
 		r.rep.fail(to, s, err)
 		return nil
 	}
-	info := *j.Info[s]
-	info.Name = to
-	if info.Stamp != "" { // it has another one now
-		info.Stamp = "renamed"
-	}
-	j.Info[s] = &info
 	if j.Record.ID == 0 {
 		return nil
 	}
+	validity := j.Record.Validity[s]
 	if err := r.renumbered(ctx, j.Record, s, ""); err != nil {
 		return err
 	}
-	// At once: nothing else tells the old name from the new.
-	if err := commit(ctx, r.Journal, &state.Tx{Mailboxes: []*state.Mailbox{j.Record}}, false); err != nil {
+	tx := state.Tx{Mailboxes: []*state.Mailbox{j.Record}}
+	if err := r.takeAlong(ctx, &tx, joins, j.Record, s, validity != j.Record.Validity[s]); err != nil {
+		return err
+	}
+	// At once, and with what went along: nothing else tells the old names from the new.
+	if err := commit(ctx, r.Journal, &tx, false); err != nil {
 		return err
 	}
 	j.Saved = *j.Record
 	return nil
+}
+
+// takeAlong adds to tx the records of what is below a mailbox that was renamed on side
+// s; anew says that this side numbers what is renamed anew.
+func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, rec *state.Mailbox, s state.Side, anew bool) error {
+	records, err := r.Journal.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	names := [2]map[string]string{{}, {}}
+	for _, old := range records {
+		for i := range rec.Name {
+			if old.ID == rec.ID && old.Name[i] != rec.Name[i] {
+				names[i][old.Name[i]] = rec.Name[i]
+			}
+		}
+	}
+	byID := make(map[int64]*Join, len(joins))
+	for i := range joins {
+		byID[joins[i].Record.ID] = &joins[i]
+	}
+	for _, below := range records {
+		j, was := cmp.Or(byID[below.ID], &Join{}), below.Name
+		if below.ID == rec.ID || !carried(below, names, j.left) {
+			continue
+		}
+		if below.Name[s] != was[s] {
+			r.formerly[s] = append(r.formerly[s], was[s])
+		}
+		if anew && below.Name[s] != was[s] && j.Info[s] != nil {
+			if err := r.renumbered(ctx, below, s, ""); err != nil {
+				return err
+			}
+		}
+		tx.Mailboxes = append(tx.Mailboxes, below)
+	}
+	return nil
+}
+
+// noteNames writes the names that mailboxes have now down all at once: what is on
+// record of one tells whether those below it went along or were renamed themselves.
+// It notes what which says, and what went along with that.
+func (r *run) noteNames(ctx context.Context, in TreeInput, joins []Join, which func(*Join) bool) (noted bool, err error) {
+	if r.DryRun {
+		return false, nil
+	}
+	var tx state.Tx
+	names := [2]map[string]string{{}, {}}
+	rest := make(map[int64][2]bool)
+	for _, rec := range in.Records {
+		rest[rec.ID] = [2]bool{}
+	}
+	for i := range joins {
+		j := &joins[i]
+		if !which(j) {
+			rest[j.Record.ID] = j.left
+			continue
+		}
+		delete(rest, j.Record.ID)
+		if j.Record.ID == 0 || j.Record.Name == j.Saved.Name {
+			continue
+		}
+		is := j.Saved
+		is.Name, is.Subscribed = j.Record.Name, j.Record.Subscribed
+		for s, info := range j.Info {
+			if j.anew[s] { // until it is made
+				is.Name[s], is.Cursor[s] = "", ""
+			}
+			if is.Name[s] != "" && j.Saved.Name[s] != "" {
+				names[s][j.Saved.Name[s]] = is.Name[s]
+			}
+			if !j.moved(state.Side(s)) {
+				continue
+			}
+			// Perhaps a run was cut off after it.
+			if err := r.renumbered(ctx, j.Record, state.Side(s), info.Validity); err != nil {
+				return false, err
+			}
+		}
+		is.Validity, is.Stamp = j.Record.Validity, j.Record.Stamp
+		j.Saved = is
+		tx.Mailboxes = append(tx.Mailboxes, &is)
+	}
+	for _, rec := range in.Records {
+		other := *rec
+		if left, ok := rest[rec.ID]; ok && carried(&other, names, left) {
+			tx.Mailboxes = append(tx.Mailboxes, &other)
+		}
+	}
+	if len(tx.Mailboxes) == 0 {
+		return false, nil
+	}
+	return true, commit(ctx, r.Journal, &tx, false)
 }
 
 // renumbered looks whether a mailbox that has a new name, because this sync gave it

@@ -165,12 +165,14 @@ type run struct {
 	share  int // of Window, for a mailbox of this pass
 	// renames are those done since the mailboxes were listed.
 	renames []renamed
-	late    lateMoves
-	losing  bool         // see newlyLost
-	doubts  gosync.Mutex // guards doubt, and the boxes' alters
-	doubt   [2]doubt
-	links   links
-	sent    sendOnce
+	// stuck are the records whose mailbox could not be renamed on a side.
+	stuck  [2]map[int64]bool
+	late   lateMoves
+	losing bool         // see newlyLost
+	doubts gosync.Mutex // guards doubt, and the boxes' alters
+	doubt  [2]doubt
+	links  links
+	sent   sendOnce
 	// formerly are the names that this run renamed mailboxes from.
 	formerly [2][]string
 	// broken are the names that a side lists and cannot use.

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +22,8 @@ type TreeInput struct {
 	Excluded func(name string) bool
 	// NotRenamed are guesses that were looked into, and are wrong.
 	NotRenamed [2]map[Guess]bool
+	// Stuck are the records whose mailbox this run could not rename.
+	Stuck [2]map[int64]bool
 }
 
 // Guess is that a mailbox on record is now called Name.
@@ -45,6 +48,12 @@ type Join struct {
 	Taken [2]bool
 	// Failed is set by whoever carries the plan out and could not.
 	Failed bool
+	// anew says that the mailbox, deleted on this side, lives on as what it is on the
+	// other, as if this side had never had it.
+	anew [2]bool
+	left [2]bool // see leftBehind
+	// replaced says that the side which lacks it has another one of its name.
+	replaced bool
 }
 
 // PlanTree joins both sides' mailboxes with the records, by name, then by object
@@ -63,19 +72,23 @@ func PlanTree(in TreeInput) []Join {
 		}
 	}
 	t.merge()
-	for _, j := range t.joins {
-		t.finish(j)
+	byName := func(a, b *Join) int {
+		return cmp.Or(cmp.Compare(joinName(a), joinName(b)), cmp.Compare(a.Record.ID, b.Record.ID))
 	}
-	for _, j := range t.joins {
-		t.makeRoom(j)
+	joins := slices.SortedFunc(maps.Values(t.joins), byName)
+	n := newNest(in, joins)
+	for _, j := range joins {
+		t.finish(j, n)
 	}
-	var list []Join
-	for _, j := range t.joins {
-		list = append(list, *j)
+	n.plan()
+	for _, j := range joins {
+		t.makeRoom(j, n)
 	}
-	slices.SortFunc(list, func(a, b Join) int {
-		return cmp.Or(cmp.Compare(joinName(&a), joinName(&b)), cmp.Compare(a.Record.ID, b.Record.ID))
-	})
+	slices.SortFunc(joins, byName)
+	list := make([]Join, len(joins))
+	for i, j := range joins {
+		list[i] = *j
+	}
 	return list
 }
 
@@ -108,20 +121,31 @@ func (t *tree) join(s state.Side, info *mail.MailboxInfo) {
 	j.Guess[s] = guess
 }
 
-// record is the record of a listed mailbox: the one of its name, else the one
-// whose mailbox was renamed, else that of the other side's mailbox of this name.
+// record is the record of a listed mailbox: the one of its name, unless it is surely
+// another, else the one whose mailbox was renamed, else that of the other side's
+// mailbox of this name.
 func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox, guess bool) {
 	free := func(r *state.Mailbox) bool { return t.joins[r] == nil || t.joins[r].Info[s] == nil }
+	if id := temporaryID(info.Name); id != 0 {
+		for _, r := range t.in.Records {
+			if r.ID == id && r.Name[s] != "" && !t.elsewhere(s, r, info) && free(r) {
+				return r, false
+			}
+		}
+	}
 	for _, r := range t.in.Records {
 		if info.ObjectID != "" && r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && (r.Name[s] == "INBOX") == (info.Name == "INBOX") && free(r) {
 			return r, false
 		}
 	}
-	if r := t.named(s, info, free); r != nil {
-		return r, false
+	named := t.named(s, info, free)
+	if named == nil || named.Validity[s] != "" && named.Validity[s] != info.Validity {
+		if r, sure := t.vanished(s, info); r != nil && r != named {
+			return r, !sure
+		}
 	}
-	if r := t.vanished(s, info); r != nil {
-		return r, true
+	if named != nil {
+		return named, false
 	}
 	// The other side's mailbox of this name: it has never been here, or was just
 	// renamed here and the run was cut off.
@@ -187,26 +211,61 @@ func (t *tree) merge() {
 }
 
 // vanished is the first record of info's validity whose name is not listed any
-// more, and which info was not proved not to be. INBOX is never taken for another
-// mailbox.
-func (t *tree) vanished(s state.Side, info *mail.MailboxInfo) *state.Mailbox {
+// more, or for another mailbox, and which info was not proved not to be; sure when it
+// is where that mailbox would have been taken along, or put aside by a run that was cut
+// off. INBOX is never taken for another mailbox.
+func (t *tree) vanished(s state.Side, info *mail.MailboxInfo) (first *state.Mailbox, sure bool) {
 	for _, r := range t.in.Records {
 		switch {
-		case info.Validity == "" || r.Validity[s] != info.Validity || t.in.NotRenamed[s][Guess{r.ID, info.Name}],
-			r.Name[s] == "" || r.Name[s] == "INBOX" || t.listed(s, r.Name[s]) || t.joins[r] != nil && t.joins[r].Info[s] != nil,
+		case info.Validity == "" || info.Name == "INBOX" || r.Validity[s] != info.Validity || t.in.NotRenamed[s][Guess{r.ID, info.Name}],
+			r.Name[s] == "" || r.Name[s] == "INBOX" || t.athome(s, r) || t.joins[r] != nil && t.joins[r].Info[s] != nil,
 			t.in.Excluded != nil && t.in.Excluded(r.Name[s]):
-		default:
-			return r
+		case t.along(s, r) == info.Name || isAside(info.Name, r.Name[s]):
+			return r, true
+		case first == nil:
+			first = r
 		}
 	}
-	return nil
+	return first, false
+}
+
+// along is the name that a mailbox on record has if it went along with the one above
+// it, whose new name is known; "" when there is none.
+func (t *tree) along(s state.Side, r *state.Mailbox) string {
+	best, name := "", ""
+	for k, j := range t.joins {
+		rest, below := strings.CutPrefix(r.Name[s], k.Name[s]+"/")
+		if below && k.Name[s] != "" && len(k.Name[s]) > len(best) && j.Info[s] != nil && j.Info[s].Name != k.Name[s] {
+			best, name = k.Name[s], j.Info[s].Name+"/"+rest
+		}
+	}
+	return name
+}
+
+// athome reports whether a mailbox of a record's name and validity is listed.
+func (t *tree) athome(s state.Side, r *state.Mailbox) bool {
+	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool {
+		return i.Name == r.Name[s] && (i.Validity == r.Validity[s] || i.Validity == "")
+	})
 }
 
 // elsewhere reports whether the mailbox on record is listed under another name
-// than info's, whose name it had.
+// than info's, whose name it had: by its identity, or by its validity, where that
+// changed here, and is nobody's there.
 func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo) bool {
-	return r.ObjectID[s] != "" && r.Name[s] != "INBOX" && slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
-		return o.ObjectID == r.ObjectID[s] && o.Name != info.Name
+	if r.Name[s] == "INBOX" {
+		return false
+	}
+	return slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
+		switch {
+		case o.Name == info.Name || o.Name == "INBOX":
+			return false
+		case r.ObjectID[s] != "" && o.ObjectID == r.ObjectID[s]:
+			return true
+		}
+		return r.Validity[s] != "" && info.Validity != "" && info.Validity != r.Validity[s] && o.Validity == r.Validity[s] &&
+			!t.in.NotRenamed[s][Guess{r.ID, o.Name}] &&
+			!slices.ContainsFunc(t.in.Records, func(k *state.Mailbox) bool { return k.Name[s] == o.Name && k.Validity[s] == o.Validity })
 	})
 }
 
@@ -214,35 +273,8 @@ func (t *tree) listed(s state.Side, name string) bool {
 	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name })
 }
 
-// crossed reports whether a new name on side B is below a mailbox that side A
-// renamed at the same time: the two may have gone one below the other. Side A's
-// name for it wins.
-func (t *tree) crossed(name string) bool {
-	for _, j := range t.joins {
-		old := j.Saved.Name[state.A]
-		if old != "" && j.Info[state.A] != nil && j.Info[state.A].Name != old && strings.HasPrefix(name, old+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-// finish decides what happens where a side lacks the mailbox, or has it under
-// another name. Of two new names side A's wins.
-func (t *tree) finish(j *Join) {
-	for s, info := range j.Info {
-		o := 1 - s
-		if info == nil || j.Info[o] == nil || j.Saved.Name[s] == "" || j.Saved.Name[s] != j.Saved.Name[o] || info.Name == j.Saved.Name[s] {
-			continue
-		}
-		if state.Side(s) == state.B && t.crossed(info.Name) {
-			o, info = s, j.Info[o]
-		}
-		if t.in.Policy.May[o].Mailboxes && info.Name != j.Info[o].Name && !t.listed(state.Side(o), info.Name) {
-			j.Rename[o] = info.Name
-			break
-		}
-	}
+// finish decides what happens where a side lacks the mailbox.
+func (t *tree) finish(j *Join, n *nest) {
 	for s := range j.Info {
 		if j.Info[s] != nil {
 			if use := j.Info[s].Use; use != "" {
@@ -250,14 +282,22 @@ func (t *tree) finish(j *Join) {
 			}
 			continue
 		}
-		if o := 1 - s; j.Saved.Name[o] != "" && j.Info[o] != nil && j.Record.Name[o] != j.Saved.Name[o] {
-			// Renamed there and deleted here: it lives on under its new name.
+		o := state.Side(1 - s)
+		switch base := n.base(j, o); {
+		case j.Saved.Name[o] == "" || j.Saved.Name[s] == "":
+		case n.livesOn(j, o):
 			j.Record.Name[s], j.Record.Validity[s], j.Record.Cursor[s], j.Record.Stamp[s] = "", "", "", ""
+			j.anew[s] = true
+		case isAside(j.Info[o].Name, base):
+			j.Record.Name[s] = j.Info[o].Name
+		default:
+			j.Record.Name[s] = n.base(j, state.Side(s))
 		}
+		j.replaced = n.now[s][j.Record.Name[s]] != nil
 		never := j.Record.Name[s] == ""
-		if t.in.Policy.May[s].Mailboxes && (never || t.in.Policy.reads(state.Side(1-s))) {
+		if t.in.Policy.May[s].Mailboxes && (never || t.in.Policy.reads(o)) {
 			if never {
-				j.Record.Name[s] = j.Record.Name[1-s]
+				j.Record.Name[s] = j.Record.Name[o]
 			}
 			j.Create[s] = true
 		}
@@ -268,26 +308,25 @@ func (t *tree) finish(j *Join) {
 // that has it, and another name on the other side, because it could not be renamed
 // once, or was renamed on the copy of a backup, now gets that name. Two mailboxes are
 // never joined with one.
-func (t *tree) makeRoom(j *Join) {
+func (t *tree) makeRoom(j *Join, n *nest) {
 	for s := range j.Create {
 		if !j.Create[s] {
 			continue
 		}
-		for _, k := range t.joins {
-			if k.Info[s] == nil || k.Info[s].Name != j.Record.Name[s] || k.Rename[s] != "" {
-				continue
-			}
-			if o := k.Info[1-s]; o != nil && o.Name != k.Info[s].Name && !t.listed(state.Side(s), o.Name) {
-				k.Rename[s] = o.Name
-			} else {
-				j.Create[s], j.Taken[s] = false, true
-			}
+		k := n.now[s][j.Record.Name[s]]
+		if k == nil || k.Rename[s] != "" || n.going && n.pending(k, state.Side(s)) {
+			continue
+		}
+		if o := k.Info[1-s]; o != nil && o.Name != k.Info[s].Name && !t.listed(state.Side(s), o.Name) {
+			k.Rename[s] = o.Name
+		} else {
+			j.Create[s], j.Taken[s] = false, true
 		}
 	}
 }
 
 // Vanished lists the records whose mailbox is on no side any more, under whatever
-// name.
+// name. That another mailbox has its name now makes no difference.
 func Vanished(in TreeInput, joins []Join) []*state.Mailbox {
 	joined := make(map[int64]bool, len(joins))
 	for _, j := range joins {
@@ -295,16 +334,9 @@ func Vanished(in TreeInput, joins []Join) []*state.Mailbox {
 	}
 	var list []*state.Mailbox
 	for _, r := range in.Records {
-		if r.Name != [2]string{} && !joined[r.ID] && !in.has(r, state.A) && !in.has(r, state.B) {
+		if r.Name != [2]string{} && !joined[r.ID] && !slices.ContainsFunc(r.Name[:], func(name string) bool { return name != "" && in.Excluded(name) }) {
 			list = append(list, r)
 		}
 	}
 	return list
-}
-
-// has reports whether a side has a record's mailbox, or may have it.
-func (in TreeInput) has(r *state.Mailbox, s state.Side) bool {
-	name := r.Name[s]
-	return name != "" && (in.Excluded(name) ||
-		slices.ContainsFunc(in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name }))
 }
