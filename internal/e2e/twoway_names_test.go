@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"postbag/internal/imaptest"
@@ -54,6 +56,18 @@ func (h *history) park(name string) {
 	h.odd[name], h.lost[name] = true, true
 	if !h.deletes {
 		h.parked[name] = true
+	}
+}
+
+// along parks what one side gave up below a mailbox that is renamed under its new name,
+// too: on the other side it goes along.
+func (h *history) along(old, name string) {
+	for _, set := range []map[string]bool{h.parked, h.odd, h.lost} {
+		for _, gone := range slices.Collect(maps.Keys(set)) {
+			if rest, below := strings.CutPrefix(gone, old+"/"); below {
+				set[name+"/"+rest] = true
+			}
+		}
 	}
 }
 
@@ -132,6 +146,7 @@ func (h *history) nameOnServer(boxes []string) {
 		return
 	}
 	h.did("server: rename %s to %s", old, name)
+	h.along(old, name)
 	if h.forgets {
 		h.park(old)
 	}
@@ -155,6 +170,7 @@ func (h *history) nameInMaildir(boxes []string) {
 	}
 	h.odd[old], h.odd[name] = true, true
 	h.did("maildir: rename %s to %s", old, name)
+	h.along(old, name)
 	must(h.t, h.reader.rename(old, name))
 	for _, left := range []string{"cur", "new", "tmp"} {
 		if _, err := os.Stat(filepath.Join(h.reader.box(old), left)); err == nil {
