@@ -255,8 +255,8 @@ func TestDocumentedJSON(t *testing.T) {
 	run("trash empty work --dry-run", 0)
 	run("trash restore work --all", 0)
 	file := filepath.Join(r.home, "mail", "work", ".postbag", "state.db")
-	data := []byte(read(t, file))
-	data[bytes.LastIndex(data, []byte("INBOX"))] ^= 0x20
+	// Each of them: what SQLite deleted is still in the file.
+	data := bytes.ReplaceAll([]byte(read(t, file)), []byte("INBOX"), []byte("iNBOX"))
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
