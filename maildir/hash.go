@@ -17,8 +17,7 @@ type nameSum struct {
 	count  int64
 }
 
-func (s *nameSum) add(where subdir, name []byte)    { s.shift(hashName(where, name), 1) }
-func (s *nameSum) remove(where subdir, name []byte) { s.shift(hashName(where, name), -1) }
+func (s *nameSum) add(where subdir, name []byte) { s.shift(hashName(where, name), 1) }
 
 func (s *nameSum) shift(h [2]uint64, sign int64) {
 	var carry uint64

@@ -324,16 +324,3 @@ func trailing(name string) string {
 	}
 	return ""
 }
-
-// entries are the names in a directory.
-func entries(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list {
-		names = append(names, e.Name())
-	}
-	return names
-}

@@ -143,3 +143,16 @@ func TestExportThroughAPipe(t *testing.T) {
 		t.Error("the archive on stdout differs from the file")
 	}
 }
+
+// entries are the names in a directory.
+func entries(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names
+}
