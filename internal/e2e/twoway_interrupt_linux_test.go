@@ -100,7 +100,7 @@ func TestTwoWayInterruptTwice(t *testing.T) {
 				time.Sleep(30 * time.Millisecond)
 			}
 			r.wait().want(t, 130)
-			if server, local := w.sides(t); server.Count() == 20+2*each || local.Count() == 20+2*each {
+			if server, local := w.sides(t); server.Count() == 20+2*each && local.Count() == 20+2*each {
 				t.Errorf("it did all of its work first: the server has %d messages, the Maildir %d", server.Count(), local.Count())
 			}
 			w.proxy.Set(imaptest.Rules{})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,13 +133,12 @@ func (c *cutTarget) run(t *testing.T, rules imaptest.Rules) (total [2]int64) {
 func TestUploadCutOffBeforeFlags(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("k", longestKeyword+1)
-	cut := false
+	var cut atomic.Bool
 	server, open := scripted(t, func(s *imaptest.Script) {
 		s.OnCommand("UID STORE", func(c *imaptest.ScriptConn, _ *imaptest.ScriptCommand) bool {
-			if cut {
+			if !cut.CompareAndSwap(false, true) {
 				return false
 			}
-			cut = true
 			c.Reset()
 			return true
 		})
@@ -160,8 +160,8 @@ func TestUploadCutOffBeforeFlags(t *testing.T) {
 	p := add(t, b, mail.Message{Flags: mail.ParseFlags(`\Seen`, long), Date: time.Unix(1e9, 0)}, body)
 	p.Message.ID = mail.Identity{Digest: sha256.Sum256(body), MessageID: mail.MessageIDOf(body), Described: true}
 	landed, err := b.Commit(t.Context(), []mail.Pending{p})
-	if err == nil || !cut {
-		t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut)
+	if err == nil || !cut.Load() {
+		t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut.Load())
 	}
 	if !landed[0].Ref.IsZero() {
 		t.Errorf("it is answered as arrived, without a flag that was to be stored: %+v", landed[0])

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,13 +103,12 @@ func TestLinkCutOff(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		t.Run(fmt.Sprint("done ", done), func(t *testing.T) {
 			t.Parallel()
-			cut := true
+			var cut atomic.Bool
 			server, open := scripted(t, func(s *imaptest.Script) {
 				s.OnCommand("UID COPY", func(c *imaptest.ScriptConn, cmd *imaptest.ScriptCommand) bool {
-					if !cut {
+					if !cut.CompareAndSwap(false, true) {
 						return false
 					}
-					cut = false
 					if done {
 						c.Default(cmd)
 						for _, m := range c.Script.Box("INBOX").Messages {
@@ -164,10 +164,10 @@ func TestLinkCutOffBeforeFlags(t *testing.T) {
 	for _, at := range []string{"UID FETCH", "UID STORE"} {
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()
-			var copied, cut bool
+			var copied, cut atomic.Bool
 			server, open := scripted(t, func(s *imaptest.Script) {
 				s.OnCommand("UID COPY", func(c *imaptest.ScriptConn, cmd *imaptest.ScriptCommand) bool {
-					copied = true
+					copied.Store(true)
 					c.Default(cmd)
 					for _, m := range c.Script.Box("INBOX").Messages {
 						m.Flags = []string{`\Flagged`}
@@ -175,10 +175,9 @@ func TestLinkCutOffBeforeFlags(t *testing.T) {
 					return true
 				})
 				s.OnCommand(at, func(c *imaptest.ScriptConn, _ *imaptest.ScriptCommand) bool {
-					if !copied || cut {
+					if !copied.Load() || !cut.CompareAndSwap(false, true) {
 						return false
 					}
-					cut = true
 					c.Reset()
 					return true
 				})
@@ -188,8 +187,8 @@ func TestLinkCutOffBeforeFlags(t *testing.T) {
 				t.Fatal(err)
 			}
 			added, landed, err := linkArchive(t, store)
-			if err == nil || !cut {
-				t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut)
+			if err == nil || !cut.Load() {
+				t.Fatalf("Commit: %v, cut %v: want an error, since the connection was lost", err, cut.Load())
 			}
 			for n, l := range landed {
 				if !l.Ref.IsZero() {
