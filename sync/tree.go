@@ -253,7 +253,8 @@ func (t *tree) athome(s state.Side, r *state.Mailbox) bool {
 // than info's, whose name it had: by its identity, or by its validity, where that
 // changed here, and is nobody's there.
 func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo) bool {
-	if r.Name[s] == "INBOX" {
+	same := r.Validity[s] == "" || info.Validity == "" || info.Validity == r.Validity[s]
+	if r.ObjectID[s] == "" && same || r.Name[s] == "INBOX" {
 		return false
 	}
 	return slices.ContainsFunc(t.in.Listed[s], func(o mail.MailboxInfo) bool {
@@ -263,7 +264,7 @@ func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo)
 		case r.ObjectID[s] != "" && o.ObjectID == r.ObjectID[s]:
 			return true
 		}
-		return r.Validity[s] != "" && info.Validity != "" && info.Validity != r.Validity[s] && o.Validity == r.Validity[s] &&
+		return !same && o.Validity == r.Validity[s] &&
 			!t.in.NotRenamed[s][Guess{r.ID, o.Name}] &&
 			!slices.ContainsFunc(t.in.Records, func(k *state.Mailbox) bool { return k.Name[s] == o.Name && k.Validity[s] == o.Validity })
 	})
