@@ -7,21 +7,33 @@ import (
 )
 
 // addSubscribed leads from version 1 to 2: mailboxes get the column subscribed,
-// which is Unknown. The table is made anew, since ALTER TABLE would leave another
-// definition behind than one that is made with the column.
-func addSubscribed(c *conn) error {
-	const old = "id, name_a, name_b, use, object_a, object_b, validity_a, validity_b, cursor_a, cursor_b, " +
-		"stamp_a, stamp_b, gone_a, gone_b, filter, crc"
-	columns := strings.Count(old, ",") + 1
+// which is Unknown.
+func addSubscribed(c *conn) error { return widenMailbox(c, version1Columns, 1, version2Mailbox) }
+
+// addRenaming leads from version 4 to 5: mailboxes get the columns renaming_a and
+// renaming_b, for which nothing is decided.
+func addRenaming(c *conn) error {
+	return widenMailbox(c, version1Columns+", subscribed", 2, version5Mailbox)
+}
+
+const version1Columns = "id, name_a, name_b, use, object_a, object_b, validity_a, validity_b, cursor_a, cursor_b, " +
+	"stamp_a, stamp_b, gone_a, gone_b, filter"
+
+// widenMailbox adds columns before the checksum of the table of mailboxes, which are
+// NULL. The table is made anew, since ALTER TABLE would leave another definition
+// behind than one that is made with the columns.
+func widenMailbox(c *conn, old string, more int, ddl string) error {
+	columns := strings.Count(old, ",") + 2 // with the checksum
+	last := columns + more - 1
 	var sum summer
 	var rows [][]driver.Value
-	err := c.query("SELECT "+old+" FROM mailbox ORDER BY id", nil, func(v []driver.Value) error {
-		row := make([]driver.Value, columns+1)
-		copy(row, v[:columns-1]) // then subscribed, NULL, and the checksum
-		row[columns] = sum.checksum("mailbox", row[:columns])
+	err := c.query("SELECT "+old+", crc FROM mailbox ORDER BY id", nil, func(v []driver.Value) error {
+		row := make([]driver.Value, last+1)
+		copy(row, v[:columns-1])
+		row[last] = sum.checksum("mailbox", row[:last])
 		if !sum.sound("mailbox", v) {
 			// What was damaged must not pass for sound.
-			row[columns] = ^row[columns].(int64)
+			row[last] = ^row[last].(int64)
 		}
 		rows = append(rows, row)
 		return nil
@@ -30,12 +42,12 @@ func addSubscribed(c *conn) error {
 		return err
 	}
 	c.forget() // statements on the table that goes
-	for _, ddl := range []string{"DROP TABLE mailbox", version2Mailbox} {
+	for _, ddl := range []string{"DROP TABLE mailbox", ddl} {
 		if err := c.once(ddl); err != nil {
 			return err
 		}
 	}
-	insert := "INSERT INTO mailbox VALUES (" + placeholders(columns+1) + ")"
+	insert := "INSERT INTO mailbox VALUES (" + placeholders(last+1) + ")"
 	for _, row := range rows {
 		if _, err := c.exec(insert, row...); err != nil {
 			return err
@@ -56,6 +68,22 @@ const version2Mailbox = `CREATE TABLE mailbox (
   gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
   filter TEXT,
   subscribed INTEGER,
+  crc INTEGER NOT NULL
+) STRICT`
+
+// version5Mailbox likewise.
+const version5Mailbox = `CREATE TABLE mailbox (
+  id INTEGER NOT NULL PRIMARY KEY,
+  name_a TEXT, name_b TEXT,
+  use TEXT,
+  object_a TEXT, object_b TEXT,
+  validity_a TEXT, validity_b TEXT,
+  cursor_a TEXT, cursor_b TEXT,
+  stamp_a TEXT, stamp_b TEXT,
+  gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
+  filter TEXT,
+  subscribed INTEGER,
+  renaming_a TEXT, renaming_b TEXT,
   crc INTEGER NOT NULL
 ) STRICT`
 

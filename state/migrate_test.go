@@ -89,3 +89,27 @@ func TestVersion1Damaged(t *testing.T) {
 		t.Errorf("got %d mailboxes (%v) and damage %+v, want 2 and the damaged one", len(got), err, db.Damage())
 	}
 }
+
+// The state of the version before mailboxes had names to come is taken on as it is,
+// with its history.
+func TestVersion4(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	unpack(t, "version4.db.gz", path)
+	db := mustOpen(t, path, Options{Accounts: someAccounts, RootID: "r"})
+	boxes, err := db.Mailboxes(context.Background())
+	if err != nil || len(boxes) != 2 || boxes[0].Subscribed != Subscribed || boxes[1].Name != [2]string{"Renamed", "Work"} {
+		t.Fatalf("got mailboxes %+v, %v", boxes, err)
+	}
+	past, err := db.c.number(`SELECT count(*) FROM past_mailbox`)
+	if rows := allRows(t, db, boxes[0].ID); len(rows) != 4 || past != 1 || err != nil || db.Damage().Total() != 0 {
+		t.Errorf("got %d messages, %d mailboxes that were renamed, %v, damage %+v", len(rows), past, err, db.Damage())
+	}
+	boxes[1].Renaming = [2]string{"Work", "Work"}
+	mustCommit(t, db, &Tx{Mailboxes: boxes[1:]})
+	mustClose(t, db)
+	db = mustOpen(t, path, Options{Accounts: someAccounts, RootID: "r"})
+	if got, err := db.Mailboxes(context.Background()); err != nil || !reflect.DeepEqual(got, boxes) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -26,7 +26,8 @@ const appID = 0x50426167
 // is on that side; else they are a checksum of what the index of that name
 // holds, so that a listing of one side need not touch the table.
 //
-// mailbox.subscribed is NULL for Unknown, else 0 or 1.
+// mailbox.subscribed is NULL for Unknown, else 0 or 1. mailbox.renaming_a and
+// .renaming_b are NULL unless mailboxes are being renamed.
 //
 // past.there is a sum: 1 when the message was on side A, 2 when on side B.
 var schema = []string{
@@ -35,19 +36,7 @@ var schema = []string{
   value TEXT NOT NULL,
   crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID`,
-	`CREATE TABLE mailbox (
-  id INTEGER NOT NULL PRIMARY KEY,
-  name_a TEXT, name_b TEXT,
-  use TEXT,
-  object_a TEXT, object_b TEXT,
-  validity_a TEXT, validity_b TEXT,
-  cursor_a TEXT, cursor_b TEXT,
-  stamp_a TEXT, stamp_b TEXT,
-  gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
-  filter TEXT,
-  subscribed INTEGER,
-  crc INTEGER NOT NULL
-) STRICT`,
+	version5Mailbox,
 	`CREATE TABLE message (
   id INTEGER NOT NULL PRIMARY KEY,
   mailbox INTEGER NOT NULL,
@@ -115,7 +104,7 @@ const identIndex = `CREATE INDEX ident ON message (size, message_id)`
 // migrations turn a file of version i+1 into one of version i+2, each within
 // the transaction that also raises the version. A new one comes with a file of
 // the version before it in testdata.
-var migrations = []func(*conn) error{addSubscribed, addSent, addPast}
+var migrations = []func(*conn) error{addSubscribed, addSent, addPast, addRenaming}
 
 // version is what this program writes.
 func version() int64 { return int64(len(migrations)) + 1 }

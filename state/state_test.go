@@ -239,7 +239,7 @@ func TestMailboxRoundTrip(t *testing.T) {
 			Name: [2]string{oddText(rnd), oddText(rnd)}, Use: mail.SpecialUse(oddText(rnd)),
 			ObjectID: [2]string{oddText(rnd), oddText(rnd)}, Validity: [2]string{oddText(rnd), oddText(rnd)},
 			Cursor: [2]mail.Cursor{mail.Cursor(oddText(rnd)), mail.Cursor(oddText(rnd))},
-			Stamp:  [2]string{oddText(rnd), oddText(rnd)}, Gone: [2]int64{rnd.Int64(), rnd.Int64()}, Filter: oddText(rnd), Subscribed: Subscription(rnd.IntN(3)),
+			Stamp:  [2]string{oddText(rnd), oddText(rnd)}, Gone: [2]int64{rnd.Int64(), rnd.Int64()}, Filter: oddText(rnd), Subscribed: Subscription(rnd.IntN(3)), Renaming: [2]string{oddText(rnd), oddText(rnd)},
 		})
 	}
 	mustCommit(t, db, tx)

@@ -12,7 +12,7 @@ import (
 const (
 	metaColumns    = "key, value, crc"
 	mailboxColumns = "id, name_a, name_b, use, object_a, object_b, validity_a, validity_b, cursor_a, cursor_b, " +
-		"stamp_a, stamp_b, gone_a, gone_b, filter, subscribed, crc"
+		"stamp_a, stamp_b, gone_a, gone_b, filter, subscribed, renaming_a, renaming_b, crc"
 	problemColumns = "message, side, kind, reason, tries, first, last, crc"
 	runColumns     = "id, command, started, finished, outcome, summary, crc"
 )
@@ -29,7 +29,8 @@ func (db *DB) putMailbox(b *Mailbox) error {
 		optional(b.Name[A]), optional(b.Name[B]), optional(string(b.Use)),
 		optional(b.ObjectID[A]), optional(b.ObjectID[B]), optional(b.Validity[A]), optional(b.Validity[B]),
 		optional(string(b.Cursor[A])), optional(string(b.Cursor[B])), optional(b.Stamp[A]), optional(b.Stamp[B]),
-		b.Gone[A], b.Gone[B], optional(b.Filter), encodeSubscription(b.Subscribed))
+		b.Gone[A], b.Gone[B], optional(b.Filter), encodeSubscription(b.Subscribed),
+		optional(b.Renaming[A]), optional(b.Renaming[B]))
 }
 
 func decodeMailbox(v []driver.Value) (*Mailbox, bool) {
@@ -45,6 +46,7 @@ func decodeMailbox(v []driver.Value) (*Mailbox, bool) {
 		Gone:       [2]int64{d.integer(12), d.integer(13)},
 		Filter:     d.text(14),
 		Subscribed: d.subscription(15),
+		Renaming:   [2]string{d.text(16), d.text(17)},
 	}
 	return b, !d.bad
 }

@@ -43,6 +43,9 @@ type Mailbox struct {
 	Filter string
 	// Subscribed is what both sides last agreed on.
 	Subscribed Subscription
+	// Renaming is what the mailbox is to be called on each side, from when that is
+	// decided until all mailboxes have such names.
+	Renaming [2]string
 }
 
 // Subscription says whether mail readers are to show a mailbox (SUBSCRIBE, RFC

@@ -46,6 +46,7 @@ type box struct {
 	replaced bool
 	alters   [2]alterations // messages that a side altered as it took them
 	remake   bool           // of an orphan: it is made again in the next pass
+	waited   bool           // of an orphan: see newlyLost
 	unlike   bool           // flags differ that another policy has to see: see Plan
 }
 

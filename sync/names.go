@@ -100,8 +100,9 @@ func (r *run) selected(records []*state.Mailbox, listed [2][]mail.MailboxInfo) f
 		byID[rec.ID] = rec
 	}
 	return func(name string) bool {
-		if rec := byID[temporaryID(name)]; rec != nil {
-			name = cmp.Or(rec.Name[0], rec.Name[1])
+		first, _, _ := strings.Cut(name, "/")
+		if rec := byID[temporaryID(first)]; rec != nil {
+			name = cmp.Or(rec.Renaming[0], rec.Name[0], rec.Name[1]) + name[len(first):]
 		}
 		return r.Match(mail.MailboxInfo{Name: name, Use: uses[name], View: views[name]})
 	}

@@ -59,8 +59,9 @@ func (r *run) enterOrphan(ctx context.Context, b *box, s state.Side) error {
 // orphan is made again in this pass, also one that was on record before: a run that
 // is cut off with only some of them on record must not find moves between them
 // that it would not have found at once.
+// One that is not made again waits for those: what was moved out of it may be in them.
 func newlyLost(boxes []*box) bool {
-	return slices.ContainsFunc(boxes, func(b *box) bool { return b.orphan && b.rec.Gone[b.lost] == 0 })
+	return slices.ContainsFunc(boxes, func(b *box) bool { return b.orphan && b.rec.Gone[b.lost] == 0 && !b.waited })
 }
 
 // lookOrphan finds what the loss of a box's mailbox means for its messages, after
@@ -82,18 +83,18 @@ func (r *run) lookOrphan(ctx context.Context, b *box) error {
 }
 
 // orphansFirst are the boxes that a pass acts in: all, unless an orphan has to be
-// made again. Then it is that and its like alone, after what was moved out of them:
-// the next pass sees all mailboxes that there will be, and what was moved into them.
+// made again. Then it is that and its like alone, for what was moved out of them: the
+// next pass sees all mailboxes that there will be, and what was moved into them.
 func (r *run) orphansFirst(boxes []*box) []*box {
 	if !slices.ContainsFunc(boxes, func(b *box) bool { return b.remake && b.err == nil && b.orphan }) {
 		return boxes
 	}
 	var first []*box
 	for _, b := range boxes {
-		if b.orphan {
+		if b.orphan && b.remake {
 			first = append(first, b)
 		} else {
-			b.again, b.known = true, Plan{}
+			b.again, b.known, b.waited = true, Plan{}, b.orphan
 		}
 	}
 	return first

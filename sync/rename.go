@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"postbag/internal/mail"
 	"postbag/state"
@@ -110,8 +109,8 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 			return in, nil, err
 		}
 		r.renames = nil
-		// What a run that was cut off did is written down before anything is built on it.
-		if noted, err := r.noteNames(ctx, in, joins, (*Join).finished); err != nil {
+		// What all are called and are to be called is written down before any is renamed.
+		if noted, err := r.noteNames(ctx, in, joins); err != nil {
 			return in, nil, err
 		} else if noted {
 			continue
@@ -133,8 +132,7 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 			j.Failed = j.Failed || j.Record.ID != 0 && r.stuck[s][j.Record.ID]
 		}
 	}
-	_, err = r.noteNames(ctx, in, joins, func(j *Join) bool { return !j.Failed })
-	return in, joins, err
+	return in, joins, nil
 }
 
 // renameJoins renames what joins want renamed, in the order of the new names.
@@ -171,15 +169,17 @@ func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Sid
 		r.rep.fail(to, s, err)
 		return nil
 	}
-	if j.Record.ID == 0 {
-		return nil
+	if o := s.Other(); j.Info[o] == nil && j.Saved.Name[o] != "" { // put aside
+		j.Record.Name[o] = to
+	} else if j.Info[o] == nil { // until it is made there
+		j.Record.Name[o] = ""
 	}
 	validity := j.Record.Validity[s]
 	if err := r.renumbered(ctx, j.Record, s, ""); err != nil {
 		return err
 	}
 	tx := state.Tx{Mailboxes: []*state.Mailbox{j.Record}}
-	if err := r.takeAlong(ctx, &tx, joins, j.Record, s, validity != j.Record.Validity[s]); err != nil {
+	if err := r.takeAlong(ctx, &tx, joins, j, s, validity != j.Record.Validity[s]); err != nil {
 		return err
 	}
 	// At once, and with what went along: nothing else tells the old names from the new.
@@ -192,12 +192,12 @@ func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Sid
 
 // takeAlong adds to tx the records of what is below a mailbox that was renamed on side
 // s; anew says that this side numbers what is renamed anew.
-func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, rec *state.Mailbox, s state.Side, anew bool) error {
+func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, top *Join, s state.Side, anew bool) error {
 	records, err := r.Journal.Mailboxes(ctx)
 	if err != nil {
 		return err
 	}
-	names := [2]map[string]string{{}, {}}
+	rec, names := top.Record, [2]map[string]string{{}, {}}
 	for _, old := range records {
 		for i := range rec.Name {
 			if old.ID == rec.ID && old.Name[i] != rec.Name[i] {
@@ -210,14 +210,24 @@ func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, rec *st
 		byID[joins[i].Record.ID] = &joins[i]
 	}
 	for _, below := range records {
-		j, was := cmp.Or(byID[below.ID], &Join{}), below.Name
-		if below.ID == rec.ID || !carried(below, names, j.left) {
+		j, was := byID[below.ID], below.Name
+		if j == nil {
+			j = &Join{Info: top.Info}
+		}
+		var stays [2]bool
+		for i := range stays { // what is not there has a place below what is not there
+			stays[i] = j.left[i] || (j.Info[i] == nil) != (top.Info[i] == nil)
+		}
+		if below.ID == rec.ID || !carried(below, names, stays) {
 			continue
 		}
 		if below.Name[s] != was[s] {
 			r.formerly[s] = append(r.formerly[s], was[s])
 		}
-		if anew && below.Name[s] != was[s] && j.Info[s] != nil {
+		if j.Record != nil {
+			j.Record.Name, j.Saved.Name = below.Name, below.Name
+		}
+		if anew && below.Name[s] != was[s] && j.Record != nil {
 			if err := r.renumbered(ctx, below, s, ""); err != nil {
 				return err
 			}
@@ -227,35 +237,33 @@ func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, rec *st
 	return nil
 }
 
-// noteNames writes the names that mailboxes have now down all at once: what is on
-// record of one tells whether those below it went along or were renamed themselves.
-// It notes what which says, and what went along with that.
-func (r *run) noteNames(ctx context.Context, in TreeInput, joins []Join, which func(*Join) bool) (noted bool, err error) {
+// noteNames writes down all at once what mailboxes are called now, and what they are to
+// be called: what is on record of one tells whether those below it went along or were
+// renamed themselves. noted reports whether anything was new.
+func (r *run) noteNames(ctx context.Context, in TreeInput, joins []Join) (noted bool, err error) {
 	if r.DryRun {
 		return false, nil
 	}
 	var tx state.Tx
 	names := [2]map[string]string{{}, {}}
-	rest := make(map[int64][2]bool)
-	for _, rec := range in.Records {
-		rest[rec.ID] = [2]bool{}
-	}
+	joined := make(map[int64]bool, len(joins))
 	for i := range joins {
 		j := &joins[i]
-		if !which(j) {
-			rest[j.Record.ID] = j.left
-			continue
-		}
-		delete(rest, j.Record.ID)
-		if j.Record.ID == 0 || j.Record.Name == j.Saved.Name {
+		// A new one that is to be renamed gets a record: what is below it goes along.
+		if joined[j.Record.ID] = true; j.Record.ID == 0 && j.Rename == [2]string{} {
 			continue
 		}
 		is := j.Saved
-		is.Name, is.Subscribed = j.Record.Name, j.Record.Subscribed
-		for s, info := range j.Info {
-			if j.anew[s] { // until it is made
+		is.Name, is.Subscribed, is.Renaming = j.Record.Name, j.Record.Subscribed, j.Record.Renaming
+		for s := range j.Info {
+			if j.Info[s] == nil && (j.anew[s] || j.Saved.Name[s] == "") { // until it is made
 				is.Name[s], is.Cursor[s] = "", ""
 			}
+		}
+		if is.Name == j.Saved.Name && is.Renaming == j.Saved.Renaming {
+			continue
+		}
+		for s, info := range j.Info {
 			if is.Name[s] != "" && j.Saved.Name[s] != "" {
 				names[s][j.Saved.Name[s]] = is.Name[s]
 			}
@@ -273,7 +281,7 @@ func (r *run) noteNames(ctx context.Context, in TreeInput, joins []Join, which f
 	}
 	for _, rec := range in.Records {
 		other := *rec
-		if left, ok := rest[rec.ID]; ok && carried(&other, names, left) {
+		if !joined[rec.ID] && carried(&other, names, [2]bool{}) {
 			tx.Mailboxes = append(tx.Mailboxes, &other)
 		}
 	}
@@ -311,13 +319,7 @@ func (r *run) renumbered(ctx context.Context, rec *state.Mailbox, s state.Side, 
 // rename renames a mailbox on one side as the other side did. Its parent may
 // have taken it along.
 func (r *run) rename(ctx context.Context, rec *state.Mailbox, s state.Side, to string) error {
-	from := rec.Name[s]
-	for _, done := range r.renames {
-		if rest, ok := strings.CutPrefix(from, done.from+"/"); ok && done.side == s {
-			from = done.to + "/" + rest
-		}
-	}
-	if from != to {
+	if from := rec.Name[s]; from != to {
 		if err := r.store[s].Rename(ctx, from, to); err != nil {
 			return err
 		}

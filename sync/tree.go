@@ -63,7 +63,7 @@ type Join struct {
 // for what is yet to come. The joins come in the order of their
 // names. No mailbox is ever deleted by this plan.
 func PlanTree(in TreeInput) []Join {
-	t := tree{in: in, joins: make(map[*state.Mailbox]*Join)}
+	t := newTree(in)
 	for s := range in.Listed {
 		for i := range in.Listed[s] {
 			if info := &in.Listed[s][i]; !info.NoSelect && info.Err == nil {
@@ -82,7 +82,8 @@ func PlanTree(in TreeInput) []Join {
 	}
 	n.plan()
 	for _, j := range joins {
-		t.makeRoom(j, n)
+		n.keepPlace(j)
+		t.taken(j, n)
 	}
 	slices.SortFunc(joins, byName)
 	list := make([]Join, len(joins))
@@ -97,6 +98,20 @@ func joinName(j *Join) string { return cmp.Or(j.Record.Name[0], j.Record.Name[1]
 type tree struct {
 	in    TreeInput
 	joins map[*state.Mailbox]*Join
+	// byName and byObject are the records by what each side had, in their order.
+	byName, byObject [2]map[string][]*state.Mailbox
+}
+
+func newTree(in TreeInput) *tree {
+	t := &tree{in: in, joins: make(map[*state.Mailbox]*Join)}
+	for s := range t.byName {
+		t.byName[s], t.byObject[s] = make(map[string][]*state.Mailbox), make(map[string][]*state.Mailbox)
+		for _, r := range in.Records {
+			t.byName[s][r.Name[s]] = append(t.byName[s][r.Name[s]], r)
+			t.byObject[s][r.ObjectID[s]] = append(t.byObject[s][r.ObjectID[s]], r)
+		}
+	}
+	return t
 }
 
 // rename puts the name that a side has for the mailbox on record. A subscription
@@ -133,8 +148,8 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 			}
 		}
 	}
-	for _, r := range t.in.Records {
-		if info.ObjectID != "" && r.ObjectID[s] == info.ObjectID && r.Name[s] != "" && (r.Name[s] == "INBOX") == (info.Name == "INBOX") && free(r) {
+	for _, r := range t.byObject[s][info.ObjectID] {
+		if info.ObjectID != "" && r.Name[s] != "" && (r.Name[s] == "INBOX") == (info.Name == "INBOX") && free(r) {
 			return r, false
 		}
 	}
@@ -150,12 +165,16 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 	// The other side's mailbox of this name: it has never been here, or was just
 	// renamed here and the run was cut off.
 	for key, j := range t.joins {
-		if old := j.Record.Name[s]; (old == "" || !t.listed(s, old)) && j.Info[s] == nil && j.Record.Name[s.Other()] == info.Name {
+		if old := j.Record.Name[s]; (old == "" || !t.listed(s, old)) && j.Info[s] == nil && j.Record.Name[s.Other()] == info.Name && !t.elsewhere(s, key, info) {
 			return key, false
 		}
 	}
 	for _, r := range t.in.Records {
-		if r.Name[s] == "" && r.Name[s.Other()] == info.Name {
+		switch {
+		case r.Name[s] == "" && r.Name[s.Other()] == info.Name:
+			return r, false
+		case !free(r) || t.listed(s, r.Name[s]) || t.elsewhere(s, r, info):
+		case r.Renaming[s] == info.Name || r.Name[s] != "" && t.along(s, r) == info.Name:
 			return r, false
 		}
 	}
@@ -176,8 +195,8 @@ func (t *tree) named(s state.Side, info *mail.MailboxInfo, free func(*state.Mail
 		return n
 	}
 	var best *state.Mailbox
-	for _, r := range t.in.Records {
-		if r.Name[s] == info.Name && free(r) && !t.elsewhere(s, r, info) && (best == nil || against(r) < against(best)) {
+	for _, r := range t.byName[s][info.Name] {
+		if free(r) && !t.elsewhere(s, r, info) && (best == nil || against(r) < against(best)) {
 			best = r
 		}
 	}
@@ -220,7 +239,7 @@ func (t *tree) vanished(s state.Side, info *mail.MailboxInfo) (first *state.Mail
 		case info.Validity == "" || info.Name == "INBOX" || r.Validity[s] != info.Validity || t.in.NotRenamed[s][Guess{r.ID, info.Name}],
 			r.Name[s] == "" || r.Name[s] == "INBOX" || t.athome(s, r) || t.joins[r] != nil && t.joins[r].Info[s] != nil,
 			t.in.Excluded != nil && t.in.Excluded(r.Name[s]):
-		case t.along(s, r) == info.Name || isAside(info.Name, r.Name[s]):
+		case t.along(s, r) == info.Name || r.Renaming[s] == info.Name:
 			return r, true
 		case first == nil:
 			first = r
@@ -284,12 +303,12 @@ func (t *tree) finish(j *Join, n *nest) {
 			continue
 		}
 		o := state.Side(1 - s)
-		switch base := n.base(j, o); {
+		switch {
 		case j.Saved.Name[o] == "" || j.Saved.Name[s] == "":
 		case n.livesOn(j, o):
 			j.Record.Name[s], j.Record.Validity[s], j.Record.Cursor[s], j.Record.Stamp[s] = "", "", "", ""
 			j.anew[s] = true
-		case isAside(j.Info[o].Name, base):
+		case j.Info[o].Name == j.Saved.Renaming[o]: // put aside, see makeWay
 			j.Record.Name[s] = j.Info[o].Name
 		default:
 			j.Record.Name[s] = n.base(j, state.Side(s))
@@ -305,22 +324,11 @@ func (t *tree) finish(j *Join, n *nest) {
 	}
 }
 
-// makeRoom sees to it that a mailbox which is to be made finds its name free. One
-// that has it, and another name on the other side, because it could not be renamed
-// once, or was renamed on the copy of a backup, now gets that name. Two mailboxes are
-// never joined with one.
-func (t *tree) makeRoom(j *Join, n *nest) {
+// taken leaves out a mailbox that is to be made under a name which this side has
+// another mailbox of. Two mailboxes are never joined with one.
+func (t *tree) taken(j *Join, n *nest) {
 	for s := range j.Create {
-		if !j.Create[s] {
-			continue
-		}
-		k := n.now[s][j.Record.Name[s]]
-		if k == nil || k.Rename[s] != "" || n.going && n.pending(k, state.Side(s)) {
-			continue
-		}
-		if o := k.Info[1-s]; o != nil && o.Name != k.Info[s].Name && !t.listed(state.Side(s), o.Name) {
-			k.Rename[s] = o.Name
-		} else {
+		if k := n.occupant(j, state.Side(s)); k != nil && !n.going {
 			j.Create[s], j.Taken[s] = false, true
 		}
 	}
