@@ -67,8 +67,9 @@ func (n *nest) intent(j *Join) (names [2]string) {
 }
 
 // inTheWay is the mailbox for which j cannot have a name on a side yet: the one that
-// has it, or that has the name of one that would go along, or that is above it and will
-// have another name; j itself where the name is below its own.
+// has it, or is above it and will have another name; what has the name of one that would
+// go along, or that one, where only this side has it; j itself where the name is below its
+// own.
 func (n *nest) inTheWay(j *Join, o state.Side, to string) *Join {
 	from := j.Info[o].Name
 	if strings.HasPrefix(to, from+"/") {
@@ -85,7 +86,12 @@ func (n *nest) inTheWay(j *Join, o state.Side, to string) *Join {
 			continue
 		}
 		rest, below := strings.CutPrefix(k.Info[o].Name, to+"/")
-		if below && n.now[o][from+"/"+rest] != nil && !strings.HasPrefix(k.Info[o].Name, from+"/") {
+		along := n.now[o][from+"/"+rest]
+		switch {
+		case !below || along == nil || strings.HasPrefix(k.Info[o].Name, from+"/"):
+		case along.Info[o.Other()] == nil && !n.pending(k, o):
+			return along
+		default:
 			return k
 		}
 	}
@@ -98,6 +104,10 @@ func (n *nest) inTheWay(j *Join, o state.Side, to string) *Join {
 func (n *nest) makeWay(j *Join, o state.Side) (done, again bool) {
 	s := o.Other()
 	k := n.inTheWay(j, o, n.final(j, o))
+	if k != j && strings.HasPrefix(k.Info[o].Name, j.Info[o].Name+"/") && k.Info[s] == nil && !n.in.Stuck[o][k.Record.ID] {
+		k.Rename[o] = n.another(k.Info[o].Name)
+		return true, false
+	}
 	for k != nil && !n.pending(k, o) && n.final(k, o) != k.Info[o].Name { // it goes along with another
 		k, _ = above(n.now[o], k.Info[o].Name, anyJoin)
 	}
