@@ -207,3 +207,25 @@ func TestMailboxMatrixWithoutIdentity(t *testing.T) {
 		})
 	}
 }
+
+// Whether a mailbox is one on record under a new name is asked again where the
+// connection breaks; what could not be asked is no answer.
+func TestRenameIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for failures, renamed := range map[int]bool{2: true, 100: false} {
+		w := twoBoxes(t, sync.TwoWay())
+		w.store[0].RenameBox("Work", "Job")
+		n := failures
+		rep, err := w.run(sync.TwoWay(), func(o *sync.Options) { o.A = flaky{w.store[0], &n} })
+		if renamed != (err == nil && rep.Outcome == sync.Done) {
+			t.Errorf("after %d failures: %v, %+v", failures, err, rep)
+		}
+		if w.has(state.B, "Job") != renamed || w.has(state.B, "Work") == renamed {
+			t.Errorf("after %d failures side B has %q", failures, w.store[1].Boxes())
+		}
+		w.mustRun(t, sync.TwoWay(), nil)
+		if !w.has(state.B, "Job") || w.has(state.B, "Work") {
+			t.Errorf("after %d failures and another run side B has %q", failures, w.store[1].Boxes())
+		}
+	}
+}

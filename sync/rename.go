@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"postbag/internal/mail"
 	"postbag/state"
@@ -24,7 +25,7 @@ func (r *run) planTree(ctx context.Context, in TreeInput) ([]Join, error) {
 				if !guess || proved[s][g] {
 					continue
 				}
-				same, err := r.sameMailbox(ctx, g.Record, state.Side(s), g.Name)
+				same, err := r.proved(ctx, g, state.Side(s))
 				if err != nil {
 					return nil, err
 				}
@@ -35,6 +36,21 @@ func (r *run) planTree(ctx context.Context, in TreeInput) ([]Join, error) {
 		}
 		if !wrong {
 			return joins, nil
+		}
+	}
+}
+
+// proved is sameMailbox, again while an error may pass: what could not be asked is no
+// answer.
+func (r *run) proved(ctx context.Context, g Guess, s state.Side) (same bool, err error) {
+	for failures := 0; ; failures++ {
+		same, err = r.sameMailbox(ctx, g.Record, s, g.Name)
+		e := mail.AsError(err)
+		if e == nil || e.Scope == mail.ScopeAccount || failures+1 >= maxFailures || e.RetryAfter > longestWait {
+			return same, err
+		}
+		if err := r.Sleep(ctx, r.Jitter(max(e.RetryAfter, min(time.Second<<failures, longestWait)))); err != nil {
+			return false, err
 		}
 	}
 }
@@ -69,10 +85,7 @@ func (r *run) sameMailbox(ctx context.Context, id int64, s state.Side, name stri
 	}
 	mb, err := r.store[s].Examine(ctx, name)
 	if err != nil {
-		if mail.AsError(err).Scope == mail.ScopeAccount {
-			return false, err
-		}
-		return false, nil
+		return false, passing(err)
 	}
 	defer mb.Close()
 	found, same := 0, true
@@ -85,7 +98,16 @@ func (r *run) sameMailbox(ctx context.Context, id int64, s state.Side, name stri
 		}
 		return nil
 	})
-	return found > 0 && same, err
+	return err == nil && found > 0 && same, passing(err)
+}
+
+// passing is err, unless it is one of this mailbox alone that will be the same again: then
+// the mailbox cannot be looked into.
+func passing(err error) error {
+	if e := mail.AsError(err); e == nil || !e.Temporary && e.Scope != mail.ScopeAccount {
+		return nil
+	}
+	return err
 }
 
 // renamed is a mailbox, and so its children, under a new name on one side.
