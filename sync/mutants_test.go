@@ -66,7 +66,7 @@ var mutants = []mutant{
 	{"nest.go", "return k != nil && k.Info[s.Other()] == nil && k.moved(s) && n.livesOn(k, s)", "return k != nil && false", "half of a tree lives on"},
 	{"nest.go", "n.winner[k] = state.A\n\t\t\treturn true", "return false", "two mailboxes want one name for ever"},
 	{"nestplan.go", "k.Rename[o] = name\n\t\t\treturn true, false", "return false, false", "two mailboxes never change places"},
-	{"nestplan.go", "j.Record.Renaming = n.intent(j)", "_ = n.intent(j)", "what mailboxes are to be called is not on record"},
+	{"nestplan.go", "j.Record.Renaming = n.intent(j, moving)", "_ = n.intent(j, moving)", "what mailboxes are to be called is not on record"},
 	{"nestplan.go", "n.winner[j], n.yielded[j] = o, true", "n.yielded[j] = true", "the name of a new mailbox is never free"},
 	{"nestnames.go", "j.Record.Name[s] = n.nameOn(j, state.Side(s))", "_ = n.nameOn(j, state.Side(s))", "what was deleted goes along where it is not"},
 	{"rename.go", "if below.ID == rec.ID || !carried(below, names, stays) {", "if stays[0] || !stays[0] {", "what went along keeps its name on record"},

@@ -26,9 +26,23 @@ func (n *nest) plan() {
 		}
 	}
 	n.going = ready || n.makeRoom()
+	moving := n.moving()
 	for _, j := range n.joins {
-		j.Record.Renaming = n.intent(j)
+		j.Record.Renaming = n.intent(j, moving)
 	}
+}
+
+// moving are the mailboxes that are to have another name on a side.
+func (n *nest) moving() (on [2]map[string]*Join) {
+	for s := range on {
+		on[s] = make(map[string]*Join)
+		for _, j := range n.joins {
+			if n.going && j.Info[s] != nil && (j.Rename[s] != "" || n.pending(j, state.Side(s))) {
+				on[s][j.Info[s].Name] = j
+			}
+		}
+	}
+	return on
 }
 
 // steps sets the renames that nothing is in the way of, and answers with the others.
@@ -49,8 +63,9 @@ func (n *nest) steps() (blocked []step, ready bool) {
 	return blocked, ready
 }
 
-// intent is what goes on record that a mailbox is to be called.
-func (n *nest) intent(j *Join) (names [2]string) {
+// intent is what goes on record that a mailbox is to be called, if it is one of those
+// that move, or below one.
+func (n *nest) intent(j *Join, moving [2]map[string]*Join) (names [2]string) {
 	switch {
 	case j.Info[0] == nil && j.Rename[1] != "":
 		return [2]string{j.Rename[1], j.Rename[1]}
@@ -60,7 +75,15 @@ func (n *nest) intent(j *Join) (names [2]string) {
 		return names
 	case n.in.Stuck[0][j.Record.ID] || n.in.Stuck[1][j.Record.ID]:
 		return j.Saved.Renaming
-	case n.going && (n.follows(j, state.A) || n.follows(j, state.B)):
+	case !n.going || !n.follows(j, state.A) && !n.follows(j, state.B):
+		return names
+	}
+	concerned := j.decided()
+	for s, on := range moving {
+		k, _ := above(on, j.Info[s].Name+"/", anyJoin)
+		concerned = concerned || k != nil
+	}
+	if concerned {
 		return [2]string{n.final(j, state.A), n.final(j, state.B)}
 	}
 	return names
