@@ -137,7 +137,7 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 		} else if noted {
 			continue
 		}
-		if err := r.renameJoins(ctx, joins); err != nil {
+		if err := r.renameJoins(ctx, in.Records, joins); err != nil {
 			return in, nil, err
 		}
 		if len(r.renames) == 0 {
@@ -157,10 +157,21 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 	return in, joins, nil
 }
 
+// known are the mailboxes on record, as the state has them, and those of the run among
+// them.
+type known struct {
+	records []*state.Mailbox
+	joins   map[int64]*Join
+}
+
 // renameJoins renames what joins want renamed, in the order of the new names.
-func (r *run) renameJoins(ctx context.Context, joins []Join) error {
+func (r *run) renameJoins(ctx context.Context, records []*state.Mailbox, joins []Join) error {
 	if r.DryRun {
 		return nil
+	}
+	all := known{records, make(map[int64]*Join, len(joins))}
+	for i := range joins {
+		all.joins[joins[i].Record.ID] = &joins[i]
 	}
 	for s := range r.store {
 		var todo []*Join
@@ -171,7 +182,7 @@ func (r *run) renameJoins(ctx context.Context, joins []Join) error {
 		}
 		slices.SortFunc(todo, func(a, b *Join) int { return cmp.Compare(a.Rename[s], b.Rename[s]) })
 		for _, j := range todo {
-			if err := r.renameJoin(ctx, joins, j, state.Side(s)); err != nil {
+			if err := r.renameJoin(ctx, all, j, state.Side(s)); err != nil {
 				return err
 			}
 		}
@@ -181,7 +192,7 @@ func (r *run) renameJoins(ctx context.Context, joins []Join) error {
 
 // renameJoin renames one mailbox on a side. What fails here spoils this mailbox
 // only.
-func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Side) error {
+func (r *run) renameJoin(ctx context.Context, all known, j *Join, s state.Side) error {
 	to := j.Rename[s]
 	if err := r.rename(ctx, j.Record, s, to); err != nil {
 		if mail.AsError(err).Scope == mail.ScopeAccount {
@@ -201,7 +212,7 @@ func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Sid
 		return err
 	}
 	tx := state.Tx{Mailboxes: []*state.Mailbox{j.Record}}
-	if err := r.takeAlong(ctx, &tx, joins, j, s, validity != j.Record.Validity[s]); err != nil {
+	if err := r.takeAlong(ctx, &tx, all, j, s, validity != j.Record.Validity[s]); err != nil {
 		return err
 	}
 	// At once, and with what went along: nothing else tells the old names from the new.
@@ -209,51 +220,46 @@ func (r *run) renameJoin(ctx context.Context, joins []Join, j *Join, s state.Sid
 		return err
 	}
 	j.Saved = *j.Record
+	for _, rec := range all.records {
+		if rec.ID == j.Record.ID {
+			*rec = *j.Record
+		}
+	}
 	return nil
 }
 
-// takeAlong adds to tx the records of what is below a mailbox that was renamed on side
-// s; anew says that this side numbers what is renamed anew.
-func (r *run) takeAlong(ctx context.Context, tx *state.Tx, joins []Join, top *Join, s state.Side, anew bool) error {
-	records, err := r.Journal.Mailboxes(ctx)
-	if err != nil {
-		return err
-	}
-	rec, names := top.Record, [2]map[string]string{{}, {}}
-	for _, old := range records {
-		for i := range rec.Name {
-			if old.ID == rec.ID && old.Name[i] != rec.Name[i] {
-				names[i][old.Name[i]] = rec.Name[i]
-			}
+// takeAlong gives what is below a mailbox that was renamed on side s the names that it
+// has now, and adds its records to tx; anew says that this side numbers what is renamed
+// anew.
+func (r *run) takeAlong(ctx context.Context, tx *state.Tx, all known, top *Join, s state.Side, anew bool) error {
+	names := [2]map[string]string{{}, {}}
+	for i, old := range top.Saved.Name {
+		if old != "" && old != top.Record.Name[i] {
+			names[i][old] = top.Record.Name[i]
 		}
 	}
-	byID := make(map[int64]*Join, len(joins))
-	for i := range joins {
-		byID[joins[i].Record.ID] = &joins[i]
-	}
-	for _, below := range records {
-		j, was := byID[below.ID], below.Name
+	for _, below := range all.records {
+		j := all.joins[below.ID]
 		if j == nil {
-			j = &Join{Info: top.Info}
+			j = &Join{Record: &state.Mailbox{}, Info: top.Info}
 		}
 		var stays [2]bool
 		for i := range stays { // what is not there has a place below what is not there
 			stays[i] = j.left[i] || (j.Info[i] == nil) != (top.Info[i] == nil)
 		}
-		if below.ID == rec.ID || !carried(below, names, stays) {
+		was := below.Name
+		if j == top || !carried(below, names, stays) {
 			continue
 		}
 		if below.Name[s] != was[s] {
 			r.formerly[s] = append(r.formerly[s], was[s])
-		}
-		if j.Record != nil {
-			j.Record.Name, j.Saved.Name = below.Name, below.Name
-		}
-		if anew && below.Name[s] != was[s] && j.Record != nil {
-			if err := r.renumbered(ctx, below, s, ""); err != nil {
-				return err
+			if anew && all.joins[below.ID] != nil {
+				if err := r.renumbered(ctx, below, s, ""); err != nil {
+					return err
+				}
 			}
 		}
+		j.Saved, j.Record.Name, j.Record.Validity, j.Record.Stamp = *below, below.Name, below.Validity, below.Stamp
 		tx.Mailboxes = append(tx.Mailboxes, below)
 	}
 	return nil
