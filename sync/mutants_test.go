@@ -69,7 +69,7 @@ var mutants = []mutant{
 	{"nestplan.go", "j.Record.Renaming = n.intent(j, moving)", "_ = n.intent(j, moving)", "what mailboxes are to be called is not on record"},
 	{"nestplan.go", "n.winner[j], n.yielded[j] = o, true", "n.yielded[j] = true", "the name of a new mailbox is never free"},
 	{"nestnames.go", "j.Record.Name[s] = n.nameOn(j, state.Side(s))", "_ = n.nameOn(j, state.Side(s))", "what was deleted goes along where it is not"},
-	{"rename.go", "if below.ID == rec.ID || !carried(below, names, stays) {", "if stays[0] || !stays[0] {", "what went along keeps its name on record"},
+	{"rename.go", "if j == top || !carried(below, names, stays) {", "if stays[0] || !stays[0] {", "what went along keeps its name on record"},
 }
 
 // tables are the tests that every mutant has to pass, and must not: the quick ones.
