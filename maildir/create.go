@@ -103,6 +103,15 @@ func addName(d Dir, file, part string) error {
 	return replaceSmall(d, file, append(data, line+"\n"...))
 }
 
+// newID draws an identity for a mailbox.
+func (s *Store) newID() (string, error) {
+	var id [16]byte
+	s.uniqueMu.Lock()
+	defer s.uniqueMu.Unlock()
+	_, err := io.ReadFull(s.opts.Rand, id[:])
+	return hex.EncodeToString(id[:]), err
+}
+
 // fillBox makes the mailbox's identity and its three directories.
 func (s *Store) fillBox(d Dir, name string) error {
 	there, err := isDir(d, "cur")
@@ -111,15 +120,13 @@ func (s *Store) fillBox(d Dir, name string) error {
 	}
 	isNew := !there
 	if isNew {
-		if _, err := d.Lstat(s.layout.idFile()); errors.Is(err, fs.ErrNotExist) {
-			var id [16]byte
-			s.uniqueMu.Lock()
-			_, err := io.ReadFull(s.opts.Rand, id[:])
-			s.uniqueMu.Unlock()
+		// One that is not finished may be that of a mailbox which was to be renamed to this.
+		if id, unfinished, err := readIDFile(d, s.layout); err == nil && (id == "" || unfinished) {
+			id, err := s.newID()
 			if err != nil {
 				return err
 			}
-			if err := replaceSmall(d, s.layout.idFile(), []byte(hex.EncodeToString(id[:])+"\n"+making+"\n")); err != nil {
+			if err := replaceSmall(d, s.layout.idFile(), []byte(id+"\n"+making+"\n")); err != nil {
 				return err
 			}
 		}

@@ -177,23 +177,31 @@ func (n *nest) uncross() {
 	for crossed := true; crossed; {
 		crossed = n.uncollide()
 		for _, j := range n.joins {
-			var path []*Join
-			k := j
-			for k != nil && !slices.Contains(path, k) {
-				path = append(path, k)
-				k = n.parent(k)
-			}
-			if k != j { // no circle, or one that others are in
-				continue
-			}
+			path := n.circle(j)
 			for _, k := range path {
 				if n.winner[k] != state.A && !k.temporary(state.A) && k.Info[state.A] != nil && k.Info[state.B] != nil {
 					n.winner[k], crossed = state.A, true
 				}
 			}
-			n.forget()
+			if path != nil {
+				n.forget()
+			}
 		}
 	}
+}
+
+// circle are the mailboxes that are to be below each other, j among them; nil where there
+// are none.
+func (n *nest) circle(j *Join) (path []*Join) {
+	k := j
+	for k != nil && !slices.Contains(path, k) {
+		path = append(path, k)
+		k = n.parent(k)
+	}
+	if k != j {
+		return nil
+	}
+	return path
 }
 
 // uncollide makes side A's names count where two mailboxes would have one name.

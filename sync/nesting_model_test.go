@@ -20,7 +20,7 @@ import (
 
 func TestNestedModel(t *testing.T) {
 	t.Parallel()
-	histories(t, 50, nestedHistory)
+	histories(t, 100, nestedHistory)
 }
 
 // nester changes mailboxes and messages on both sides.

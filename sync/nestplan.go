@@ -143,9 +143,13 @@ func (n *nest) makeWay(j *Join, o state.Side) (done, again bool) {
 		}
 	case k.Create[s] || k.Info[s] != nil: // new, or it keeps its names
 		if n.in.Policy.May[s].Mailboxes && !n.yielded[j] && !j.temporary(o) && !n.in.Stuck[s][j.Record.ID] && n.inTheWay(j, s, j.Info[o].Name) == nil {
+			was := n.winner[j]
 			n.winner[j], n.yielded[j] = o, true
-			n.forget()
-			return false, true
+			if n.circle(j) == nil {
+				n.forget()
+				return false, true
+			}
+			n.winner[j] = was
 		}
 	case k.Info[s] == nil && k.Record.ID != 0: // deleted there
 		k.Rename[o] = n.aside(k.Info[o].Name)

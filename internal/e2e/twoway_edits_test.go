@@ -37,6 +37,7 @@ type history struct {
 	// touched are the messages that came, went or moved in this round, on the server and
 	// in the Maildir: of equal ones, one may have gone where another came.
 	touched [2]map[mail.Digest]bool
+	renewed [2]map[mail.Digest]bool // those that were removed or moved
 	// names lets mailboxes be made, renamed and removed.
 	names   bool
 	deletes bool                   // the syncs delete mailboxes
@@ -146,7 +147,7 @@ func ordered(list []place) []place {
 func (h *history) change(n int) {
 	h.t.Helper()
 	h.edits, h.odd, h.lost, h.doubled = nil, map[string]bool{}, map[string]bool{}, map[string]bool{}
-	h.touched = [2]map[mail.Digest]bool{{}, {}}
+	h.touched, h.renewed = [2]map[mail.Digest]bool{{}, {}}, [2]map[mail.Digest]bool{{}, {}}
 	for _, on := range h.random.Perm(2) {
 		for range h.random.IntN(n + 1) {
 			if on == 0 {
@@ -191,9 +192,11 @@ func (h *history) changeServer() {
 		h.did("server: %s: [%s] of %.8s", m.box, f, m.Digest)
 		must(t, c.setFlags(m.box, m.UID, mail.DiffFlags(m.Flags, f)))
 	case kind < 68:
+		h.renewed[0][m.Digest] = true
 		h.did("server: %s: remove %.8s", m.box, m.Digest)
 		must(t, c.remove(m.box, m.UID))
 	case kind < 90 && to != m.box:
+		h.renewed[0][m.Digest] = true
 		byCopy := h.chance(30)
 		h.did("server: %s: move %.8s to %s, by copy %v", m.box, m.Digest, to, byCopy)
 		must(t, c.move(m.box, m.UID, to, byCopy))
@@ -249,9 +252,11 @@ func (h *history) changeMaildir() {
 		h.did("maildir: %s: [%s] of %.8s", m.box, f, m.Digest)
 		must(t, r.setFlags(m.box, m.file, f))
 	case kind < 63:
+		h.renewed[1][m.Digest] = true
 		h.did("maildir: %s: remove %.8s", m.box, m.Digest)
 		must(t, removeFile(m.file))
 	case kind < 82 && (to != m.box || renew):
+		h.renewed[1][m.Digest] = h.renewed[1][m.Digest] || to != m.box
 		h.did("maildir: %s: move %.8s to %s, new name %v", m.box, m.Digest, to, renew)
 		must(t, r.move(m.file, to, base))
 	case kind < 92:

@@ -44,6 +44,9 @@ type expect struct {
 	unnamed map[mail.Digest]bool
 	// touched are the messages that somebody did something to, on each side.
 	touched [2]map[mail.Digest]bool
+	// renewed are the messages that a side removed or moved: one that is in its place all
+	// the same came there anew, and is not the one that the other side knew.
+	renewed [2]map[mail.Digest]bool
 	// met are the messages whose \Deleted the sides need not agree on (twoWay.met).
 	met map[mail.Digest]bool
 	// stayed are the messages in mailboxes that only one side has in full.
@@ -95,7 +98,7 @@ func (x *expect) wrong(d mail.Digest, end []place) string {
 		return fmt.Sprintf("%d too many", len(end)-most)
 	case odd:
 		return ""
-	case !onLocal && where(end) != where(server), !onServer && where(end) != where(local):
+	case !onLocal && !x.renewed[1][d] && where(end) != where(server), !onServer && !x.renewed[0][d] && where(end) != where(local):
 		return "wrong place"
 	case len(base) == 1 && len(server) == 1 && len(local) == 1 && onServer && onLocal && where(end) != where(server):
 		return "not in the server's place"

@@ -124,7 +124,7 @@ func (h *history) expected(base imaptest.Dump) *expect {
 			unnamed[sha256.Sum256(wire)] = true
 		}
 	}
-	x := &expect{base: placesOf(base), server: placesOf(server), local: placesOf(local), odd: h.odd, unnamed: unnamed, touched: h.touched, met: h.met, forgets: h.forgets}
+	x := &expect{base: placesOf(base), server: placesOf(server), local: placesOf(local), odd: h.odd, unnamed: unnamed, touched: h.touched, renewed: h.renewed, met: h.met, forgets: h.forgets}
 	for d := range x.server {
 		_, in := changed(x.base[d], x.server[d])
 		_, in2 := changed(x.base[d], x.local[d])
