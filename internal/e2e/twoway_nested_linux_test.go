@@ -24,7 +24,9 @@ type nesting struct {
 	edits   []string
 }
 
-func (n *nesting) did(format string, args ...any) { n.edits = append(n.edits, fmt.Sprintf(format, args...)) }
+func (n *nesting) did(format string, args ...any) {
+	n.edits = append(n.edits, fmt.Sprintf(format, args...))
+}
 
 // name is a name of up to three levels, of few.
 func (n *nesting) name() string {
