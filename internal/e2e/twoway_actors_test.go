@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -67,16 +68,23 @@ func (r *mailUser) info(box string, f mail.Flags) (string, error) {
 		if strings.EqualFold(word, "$Forwarded") {
 			continue
 		}
-		i := slices.IndexFunc(known, func(line string) bool {
-			_, has, _ := strings.Cut(line, " ")
-			return strings.EqualFold(has, word)
-		})
-		if i < 0 {
-			i = len(known)
-			known = append(known, fmt.Sprintf("%d %s", i, word))
+		number, free := -1, 0
+		for _, line := range known {
+			text, has, _ := strings.Cut(line, " ")
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return "", err
+			}
+			if free = max(free, n+1); strings.EqualFold(has, word) {
+				number = n
+			}
+		}
+		if number < 0 {
+			number = free
+			known = append(known, fmt.Sprintf("%d %s", number, word))
 			added = true
 		}
-		lower = append(lower, 'a'+byte(i))
+		lower = append(lower, 'a'+byte(number))
 	}
 	if added {
 		if err := os.WriteFile(path+".reader", []byte(strings.Join(known, "\n")+"\n"), 0o600); err != nil {
