@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type fuzzConn struct {
 	hears   chan struct{} // gets an element with the first command
 	started bool
 	closed  chan struct{}
+	once    sync.Once
 }
 
 func (c *fuzzConn) Read(p []byte) (int, error) {
@@ -40,11 +42,7 @@ func (c *fuzzConn) Write(p []byte) (int, error) {
 }
 
 func (c *fuzzConn) Close() error {
-	select {
-	case <-c.closed:
-	default:
-		close(c.closed)
-	}
+	c.once.Do(func() { close(c.closed) }) // two may close it at one time
 	return nil
 }
 
