@@ -56,23 +56,12 @@ func widenMailbox(c *conn, old string, more int, ddl string) error {
 	return nil
 }
 
-// version2Mailbox stays as it is when a later version changes the table again.
-const version2Mailbox = `CREATE TABLE mailbox (
-  id INTEGER NOT NULL PRIMARY KEY,
-  name_a TEXT, name_b TEXT,
-  use TEXT,
-  object_a TEXT, object_b TEXT,
-  validity_a TEXT, validity_b TEXT,
-  cursor_a TEXT, cursor_b TEXT,
-  stamp_a TEXT, stamp_b TEXT,
-  gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
-  filter TEXT,
-  subscribed INTEGER,
-  crc INTEGER NOT NULL
-) STRICT`
+// The definitions of the table stay as they are when a later version changes it again.
+const (
+	version2Mailbox = mailboxUntil2 + mailboxEnd
+	version5Mailbox = mailboxUntil2 + "  renaming_a TEXT, renaming_b TEXT,\n" + mailboxEnd
 
-// version5Mailbox likewise.
-const version5Mailbox = `CREATE TABLE mailbox (
+	mailboxUntil2 = `CREATE TABLE mailbox (
   id INTEGER NOT NULL PRIMARY KEY,
   name_a TEXT, name_b TEXT,
   use TEXT,
@@ -83,9 +72,10 @@ const version5Mailbox = `CREATE TABLE mailbox (
   gone_a INTEGER NOT NULL, gone_b INTEGER NOT NULL,
   filter TEXT,
   subscribed INTEGER,
-  renaming_a TEXT, renaming_b TEXT,
-  crc INTEGER NOT NULL
+`
+	mailboxEnd = `  crc INTEGER NOT NULL
 ) STRICT`
+)
 
 // addPast leads from version 3 to 4: what changes from now on leaves entries in past
 // and past_mailbox, and meta says with which run that began.

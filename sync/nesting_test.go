@@ -2,6 +2,8 @@ package sync_test
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -253,5 +255,33 @@ func TestNestedMatrix(t *testing.T) {
 				crashEverywhere(t, before, p, w, true)
 			})
 		}
+	}
+}
+
+// refusesRenames is a store that renames no mailbox.
+type refusesRenames struct{ mail.Store }
+
+func (refusesRenames) Rename(_ context.Context, from, _ string) error {
+	return &mail.Error{Scope: mail.ScopeMailbox, Kind: mail.KindRefused, Op: "rename", Mailbox: from, Err: errors.New("no")}
+}
+
+// A mailbox that cannot be put aside keeps its name to itself: what is to be made under
+// that waits, and the run says so.
+func TestTwoMailboxesAreNeverOne(t *testing.T) {
+	t.Parallel()
+	w := nestedBoxes(t, true)
+	happenToBoxes(t, w.store[0], "delete Other, rename Work Other")
+	happenToBoxes(t, w.store[1], "delete Work")
+	rep, err := w.run(sync.TwoWay(), func(o *sync.Options) { o.B = refusesRenames{w.store[1]} })
+	if err != nil || rep.Outcome != sync.Partial {
+		t.Errorf("the run ends with %v, %s", err, rep.Outcome)
+	}
+	if got := w.store[1].Messages("Other"); len(got) != 1 || string(got[0].Body) != text(4) {
+		t.Errorf("the mailbox that could not be put aside holds %d messages, want its own", len(got))
+	}
+	w.mustRun(t, sync.TwoWay(), nil)
+	w.checkQuiet(t, sync.TwoWay())
+	if got := len(w.store[1].Messages("Other")); got != 2 {
+		t.Errorf("in the end the mailbox that lives on holds %d messages, want 2", got)
 	}
 }

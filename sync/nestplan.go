@@ -109,9 +109,11 @@ func (n *nest) inTheWay(j *Join, o state.Side, to string) *Join {
 			continue
 		}
 		rest, below := strings.CutPrefix(k.Info[o].Name, to+"/")
-		along := n.now[o][from+"/"+rest]
-		switch {
-		case !below || along == nil || strings.HasPrefix(k.Info[o].Name, from+"/"):
+		if !below || strings.HasPrefix(k.Info[o].Name, from+"/") {
+			continue
+		}
+		switch along := n.now[o][from+"/"+rest]; {
+		case along == nil:
 		case along.Info[o.Other()] == nil && !n.pending(k, o):
 			return along
 		default:

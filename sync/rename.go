@@ -44,6 +44,9 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 			break
 		}
 	}
+	if !r.DryRun {
+		keepApart(joins)
+	}
 	for i := range joins {
 		j := &joins[i]
 		for s := range j.Rename {
@@ -55,6 +58,27 @@ func (r *run) settledTree(ctx context.Context) (in TreeInput, joins []Join, err 
 		}
 	}
 	return in, joins, nil
+}
+
+// keepApart leaves out what is to be made under a name that another mailbox has still,
+// because that one could not be renamed.
+func keepApart(joins []Join) {
+	var names [2]map[string]bool
+	for s := range names {
+		names[s] = make(map[string]bool, len(joins))
+		for i := range joins {
+			if info := joins[i].Info[s]; info != nil {
+				names[s][info.Name] = true
+			}
+		}
+	}
+	for i := range joins {
+		for s, create := range joins[i].Create {
+			if create && names[s][joins[i].Record.Name[s]] {
+				joins[i].Create[s], joins[i].Taken[s] = false, true
+			}
+		}
+	}
 }
 
 // known are the mailboxes on record, as the state has them, and those of the run among
