@@ -22,6 +22,7 @@ type nesting struct {
 	deletes bool
 	made    int
 	edits   []string
+	gaveUp  map[mail.Digest]bool // they were in a mailbox that a side gave up
 }
 
 func (n *nesting) did(format string, args ...any) {
@@ -69,6 +70,9 @@ func (n *nesting) onServer(t *testing.T) {
 	case kind < 5:
 		n.did("server: create %s: %v", to, n.server.names("CREATE", to))
 	case kind < 6 && n.deletes && box != "INBOX":
+		for _, e := range held[box].Messages {
+			n.gaveUp[e.Digest] = true
+		}
 		n.did("server: delete %s: %v", box, n.server.names("DELETE", box))
 	default:
 		n.did("server: new in %s", box)
@@ -96,6 +100,9 @@ func (n *nesting) inMaildir(t *testing.T) {
 		n.did("maildir: create %s", to)
 		must(t, n.reader.create(to))
 	case kind < 6 && n.deletes && box != "INBOX":
+		for _, m := range tree[box] {
+			n.gaveUp[m.Digest] = true
+		}
 		n.did("maildir: remove %s", box)
 		must(t, n.remove(n.reader.box(box)))
 	default:
@@ -143,12 +150,24 @@ func (n *nesting) change(t *testing.T) {
 	}
 }
 
-// whole fails the test when a message is on no side any more, or, unless sides gave
-// mailboxes up, when they differ.
+// whole fails the test when a side lacks a message that nobody gave up, or, unless sides
+// gave mailboxes up, when they differ.
 func (n *nesting) whole(t *testing.T) {
 	t.Helper()
 	n.quietly(t, n.options()...)
 	if n.deletes {
+		server, local := n.sides(t)
+		for _, at := range []places{placesOf(server), placesOf(local)} {
+			lost := n.made
+			for d := range at {
+				if !n.gaveUp[d] {
+					lost--
+				}
+			}
+			if lost > len(n.gaveUp) {
+				t.Errorf("%d of %d messages are lost", lost-len(n.gaveUp), n.made)
+			}
+		}
 		return
 	}
 	held := placesOf(n.agree(t))
@@ -171,7 +190,7 @@ func TestTwoWayNestedNames(t *testing.T) {
 	histories, kills := 0, 0
 	t.Cleanup(func() { t.Logf("%d histories, %d kills", histories, kills) })
 	seeds(t, 2, func(seed uint64) {
-		n := &nesting{twoWay: newTwoWay(t, dovecot), random: rand.New(rand.NewPCG(seed, 12)), deletes: seed%3 == 0}
+		n := &nesting{twoWay: newTwoWay(t, dovecot), random: rand.New(rand.NewPCG(seed, 12)), deletes: seed%2 == 0, gaveUp: make(map[mail.Digest]bool)}
 		n.sync(t).want(t, 0)
 		for range 5 {
 			box := n.name()
