@@ -3,6 +3,7 @@ package sync
 import (
 	"cmp"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -100,6 +101,7 @@ type tree struct {
 	joins map[*state.Mailbox]*Join
 	// byName and byObject are the records by what each side had, in their order.
 	byName, byObject [2]map[string][]*state.Mailbox
+	names            [2]map[string]bool // as listed
 }
 
 func newTree(in TreeInput) *tree {
@@ -109,6 +111,10 @@ func newTree(in TreeInput) *tree {
 		for _, r := range in.Records {
 			t.byName[s][r.Name[s]] = append(t.byName[s][r.Name[s]], r)
 			t.byObject[s][r.ObjectID[s]] = append(t.byObject[s][r.ObjectID[s]], r)
+		}
+		t.names[s] = make(map[string]bool, len(in.Listed[s]))
+		for _, info := range in.Listed[s] {
+			t.names[s][info.Name] = true
 		}
 	}
 	return t
@@ -173,8 +179,9 @@ func (t *tree) record(s state.Side, info *mail.MailboxInfo) (rec *state.Mailbox,
 		switch {
 		case r.Name[s] == "" && r.Name[s.Other()] == info.Name:
 			return r, false
+		case r.Renaming[s] != info.Name && (r.Name[s] == "" || path.Base(r.Name[s]) != path.Base(info.Name)): // for most, and cheap
 		case !free(r) || t.listed(s, r.Name[s]) || t.elsewhere(s, r, info):
-		case r.Renaming[s] == info.Name || r.Name[s] != "" && t.along(s, r) == info.Name:
+		case r.Renaming[s] == info.Name || t.along(s, r) == info.Name:
 			return r, false
 		}
 	}
@@ -289,9 +296,7 @@ func (t *tree) elsewhere(s state.Side, r *state.Mailbox, info *mail.MailboxInfo)
 	})
 }
 
-func (t *tree) listed(s state.Side, name string) bool {
-	return slices.ContainsFunc(t.in.Listed[s], func(i mail.MailboxInfo) bool { return i.Name == name })
-}
+func (t *tree) listed(s state.Side, name string) bool { return t.names[s][name] }
 
 // finish decides what happens where a side lacks the mailbox.
 func (t *tree) finish(j *Join, n *nest) {
